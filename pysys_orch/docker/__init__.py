@@ -1,0 +1,58 @@
+"""Images, containers and networks for PySys tests, owned by the test and never left.
+
+Each name is imported when it is first used, so that what works without PySys, the
+package `pysys_orch.docker.engine`, can be imported without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.container import DockerContainer
+    from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
+    from pysys_orch.docker.image import DockerImage
+    from pysys_orch.docker.network import DockerNetwork
+    from pysys_orch.docker.plugin import DockerRunnerPlugin
+    from pysys_orch.docker.testcase import DockerFront, DockerTest, DockerTestHelper
+
+__all__ = [
+    "DOCKER_COMMAND_RETURN",
+    "Config",
+    "DockerContainer",
+    "DockerFront",
+    "DockerHelper",
+    "DockerImage",
+    "DockerNetwork",
+    "DockerRunnerPlugin",
+    "DockerTest",
+    "DockerTestHelper",
+]
+
+_HOMES = {
+    "DOCKER_COMMAND_RETURN": "helper",
+    "Config": "helper",
+    "DockerContainer": "container",
+    "DockerFront": "testcase",
+    "DockerHelper": "helper",
+    "DockerImage": "image",
+    "DockerNetwork": "network",
+    "DockerRunnerPlugin": "plugin",
+    "DockerTest": "testcase",
+    "DockerTestHelper": "testcase",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value: object = getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,274 @@
+"""What owners left behind: decide what of it is garbage, then remove that.
+
+`plan_collection` decides and says why; `sweep` acts, and goes on after failures.
+Nothing that carries neither our labels nor our names is ever touched.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from pysys_orch.clock import Clock
+from pysys_orch.docker.engine.model import Found, Kind, Resource
+from pysys_orch.docker.engine.ownership import (
+    CACHE_LABEL,
+    Domain,
+    Owner,
+    Verdict,
+    is_cache_tag,
+    is_kept,
+    is_lease,
+    judge,
+    lease_of,
+    owner_of,
+)
+from pysys_orch.errors import (
+    ConflictError,
+    DockerError,
+    EngineAnswerError,
+    NotFoundError,
+)
+
+#: How many removals are under way at once; more do not make an engine faster.
+PARALLEL_REMOVALS = 8
+
+_ORDER = {kind: number for number, kind in enumerate(Kind)}
+
+
+class Engine(Protocol):
+    """What a collection asks of an engine."""
+
+    def listing(self) -> list[Found]:
+        """Return everything that can have an owner."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the present by the engine's clock."""
+        ...
+
+    def remove(self, resource: Resource) -> None:
+        """Remove one thing, or raise an `EngineAnswerError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doomed:
+    """Something that is to be removed.
+
+    Attributes:
+        resource: What.
+        reason: Why, in words.
+    """
+
+    resource: Resource
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a collection goes by.
+
+    Attributes:
+        domain: Where we are.
+        start_of: Tells when the process with this id was started, in ticks.
+        lease: How long an owner elsewhere may be silent if it did not say itself.
+        retention: How long an image is kept after its last use.
+        take_kept: Whether to remove also what was kept for debugging.
+        known: Owners that are judged already: those that end this moment.
+    """
+
+    domain: Domain
+    start_of: Callable[[int], int | None]
+    lease: timedelta
+    retention: timedelta
+    take_kept: bool = False
+    known: Collection[Owner] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a sweep did.
+
+    Attributes:
+        removed: What is gone now, whoever removed it; in the order of removal.
+        failures: What is still there, and why.
+    """
+
+    removed: tuple[Doomed, ...] = ()
+    failures: tuple[DockerError, ...] = ()
+
+    def __add__(self, other: Report) -> Report:
+        return Report(
+            removed=self.removed + other.removed,
+            failures=self.failures + other.failures,
+        )
+
+
+def plan_collection(
+    listing: Iterable[Found], *, now: datetime, policy: Policy
+) -> list[Doomed]:
+    """Choose what a collection removes, in the order in which to remove it.
+
+    Garbage is what a dead owner made, except for what it wanted kept for debugging; and
+    a cached image, or an untagged remnant of a build, that nobody used for as long as
+    the policy says.
+
+    Args:
+        listing: Everything that the engine lists.
+        now: The present, by the engine's clock.
+        policy: What to go by.
+
+    Returns:
+        By kind in the order of `Kind`, then by name; the leases of an owner last, so
+        that a collection that is cut short can be taken up by another.
+    """
+    listing = list(listing)
+    owned = [(found, owner) for found in listing if (owner := owner_of(found))]
+    verdicts = _verdicts(owned, now=now, policy=policy)
+    doomed: list[tuple[bool, Doomed]] = []
+    keepers = {owner for found, owner in owned if is_kept(found)}
+    for found, owner in owned:
+        verdict = verdicts[owner]
+        kept = is_kept(found) or (
+            # A kept container needs its image.
+            found.resource.kind is Kind.IMAGE and owner in keepers
+        )
+        if verdict.alive or (kept and not policy.take_kept):
+            continue
+        each = Doomed(resource=found.resource, reason=verdict.reason)
+        doomed.append((is_lease(found), each))
+    for found in listing:
+        if _is_cache(found) and now - found.created > policy.retention:
+            days = (now - found.created) / timedelta(days=1)
+            reason = f"unused for {days:.1f} days"
+            doomed.append((False, Doomed(resource=found.resource, reason=reason)))
+    doomed.sort(key=lambda each: (each[0], *_place(each[1].resource)))
+    return [each for _, each in doomed]
+
+
+def sweep(
+    engine: Engine,
+    plan: Sequence[Doomed],
+    *,
+    clock: Clock,
+    patience: float = 5.0,
+    parallel: int = PARALLEL_REMOVALS,
+) -> Report:
+    """Remove everything in *plan*, kind after kind, going on after failures.
+
+    What is gone already counts as removed; what is still in use is tried again, since
+    an engine lets go of a thing only some time after its last user went.
+
+    Args:
+        engine: Where.
+        plan: What, in the order of removal.
+        clock: What to wait on.
+        patience: Seconds for which to try again.
+        parallel: How many removals may be under way at once.
+    """
+    report = Report()
+    if not plan:
+        return report
+    deadline = clock.instant() + patience
+    with ThreadPoolExecutor(parallel, "orch-sweep") as pool:
+        for stage in _stages(plan):
+            report += _sweep_stage(engine, stage, pool, clock, deadline)
+    return report
+
+
+def _sweep_stage(
+    engine: Engine,
+    stage: Sequence[Doomed],
+    pool: ThreadPoolExecutor,
+    clock: Clock,
+    deadline: float,
+) -> Report:
+    removed: list[Doomed] = []
+    waiting = list(stage)
+    never = threading.Event()
+    while True:
+        answers = list(pool.map(lambda each: _remove(engine, each), waiting))
+        outcomes = list(zip(waiting, answers, strict=True))
+        removed += [each for each, answer in outcomes if answer is None]
+        refused = [(each, answer) for each, answer in outcomes if answer is not None]
+        if not refused or clock.instant() >= deadline:
+            break
+        waiting = [each for each, _ in refused]
+        clock.wait_until(clock.instant() + 0.1, never)
+    failures = [answer for _, answer in refused]
+    return Report(removed=tuple(removed), failures=tuple(failures))
+
+
+def _remove(engine: Engine, each: Doomed) -> DockerError | None:
+    """Remove one thing; return why it is still there, or None if it is gone."""
+    try:
+        engine.remove(each.resource)
+    except NotFoundError:
+        return None
+    except ConflictError as conflict:
+        # Another collector is at it; the engine finishes what it has begun.
+        if "already in progress" in conflict.explanation:
+            return None
+        return conflict
+    except EngineAnswerError as refusal:
+        # Engines word "it was gone in between" in many ways.
+        if "no such" in refusal.explanation.lower():
+            return None
+        return refusal
+    except DockerError as failure:
+        return failure
+    return None
+
+
+def _stages(plan: Sequence[Doomed]) -> Iterable[list[Doomed]]:
+    """Split a plan where something must be gone before the next thing can go."""
+    stage: list[Doomed] = []
+    for each in plan:
+        if stage and each.resource.kind is not stage[-1].resource.kind:
+            yield stage
+            stage = []
+        stage.append(each)
+    yield stage
+
+
+def _verdicts(
+    owned: Sequence[tuple[Found, Owner]], *, now: datetime, policy: Policy
+) -> dict[Owner, Verdict]:
+    seen: dict[Owner, datetime] = {}
+    leases: dict[Owner, timedelta] = {}
+    for found, owner in owned:
+        seen[owner] = max(found.created, seen.get(owner, found.created))
+        told = lease_of(found, policy.lease)
+        leases[owner] = max(told, leases.get(owner, told))
+    verdicts = {}
+    for owner, last in seen.items():
+        if owner in policy.known:
+            verdicts[owner] = Verdict(alive=False, reason="its run ends")
+            continue
+        verdicts[owner] = judge(
+            owner,
+            domain=policy.domain,
+            start_of=policy.start_of,
+            seen=last,
+            lease=leases[owner],
+            now=now,
+        )
+    return verdicts
+
+
+def _is_cache(found: Found) -> bool:
+    if found.resource.kind is not Kind.IMAGE or owner_of(found) is not None:
+        return False
+    untagged = found.resource.name.startswith("sha256:")
+    return is_cache_tag(found.resource.name) or (
+        untagged and CACHE_LABEL in found.labels
+    )
+
+
+def _place(resource: Resource) -> tuple[int, str]:
+    return _ORDER[resource.kind], resource.name

@@ -1,0 +1,162 @@
+"""What a docker client is told, and what is to be made of its words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# What docker says after it has said what is wrong.
+_ASIDES = re.compile(
+    r"See '|Run '|Usage:|View build details|-{3,}$|DEPRECATED|\s+Install the buildx"
+    r"|Learn more at|>>>|\s*\d+ \|"
+)
+_PREFIXES = re.compile(r"^(docker: |Error response from daemon: |Error: |ERROR: )+")
+_MAX_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """Everything that is known of a container before it exists.
+
+    Attributes:
+        name: Its name.
+        image: What it is made of.
+        command: The arguments after the image; empty for the image's own.
+        environment: Variables inside the container.
+        labels: Its labels.
+        mounts: Pairs of an absolute host path and an absolute path in the container.
+        ports: What is published on the host's loopback at ports that the engine
+            chooses, as ``8000/tcp``.
+        user: ``uid:gid``, or nothing for the image's own.
+        network: A network's name, or nothing for the default bridge.
+        aliases: Names that it has in that network.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[tuple[str, str], ...] = ()
+    ports: tuple[str, ...] = ()
+    user: str = ""
+    network: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+def run_arguments(spec: ContainerSpec, extra: Sequence[str]) -> list[str]:
+    """Return the arguments of the docker client that start *spec* in the background.
+
+    Args:
+        spec: What to start.
+        extra: Arguments of ``docker run``; where they contradict *spec*, they win.
+    """
+    arguments = ["run", "--detach", "--name", spec.name]
+    for key, text in spec.labels.items():
+        arguments += ["--label", f"{key}={text}"]
+    for key, text in spec.environment.items():
+        arguments += ["--env", f"{key}={text}"]
+    for source, target in spec.mounts:
+        arguments += ["--mount", _csv("type=bind", f"src={source}", f"dst={target}")]
+    for port in spec.ports:
+        arguments += ["--publish", f"127.0.0.1::{port}"]
+    if spec.user and not names_user(extra):
+        arguments += ["--user", spec.user]
+    if spec.network:
+        arguments += ["--network", spec.network]
+        for alias in spec.aliases:
+            arguments += ["--network-alias", alias]
+    return [*arguments, *extra, spec.image, *spec.command]
+
+
+def create_body(spec: ContainerSpec) -> dict[str, object]:
+    """Return the Engine API's description of *spec*.
+
+    Source:
+        Engine API 1.41, ``POST /containers/create``.
+    """
+    host: dict[str, object] = {}
+    body: dict[str, object] = {
+        "Image": spec.image,
+        "Labels": dict(spec.labels),
+        "Env": [f"{key}={text}" for key, text in spec.environment.items()],
+        "HostConfig": host,
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    if spec.user:
+        body["User"] = spec.user
+    if spec.mounts:
+        host["Mounts"] = [
+            {"Type": "bind", "Source": source, "Target": target}
+            for source, target in spec.mounts
+        ]
+    if spec.ports:
+        body["ExposedPorts"] = {port: {} for port in spec.ports}
+        binding = [{"HostIp": "127.0.0.1", "HostPort": ""}]
+        host["PortBindings"] = dict.fromkeys(spec.ports, binding)
+    if spec.network:
+        host["NetworkMode"] = spec.network
+        endpoint = {"Aliases": list(spec.aliases)}
+        body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: endpoint}}
+    return body
+
+
+def names_user(extra: Iterable[str]) -> bool:
+    """Return whether arguments of ``docker run`` say which user to be."""
+    return any(
+        each in {"-u", "--user"} or each.startswith(("--user=", "-u")) for each in extra
+    )
+
+
+def chosen_name(extra: Sequence[str]) -> str | None:
+    """Return the name that arguments of ``docker run`` give to the container."""
+    for number, each in enumerate(extra):
+        if each.startswith("--name="):
+            return each.removeprefix("--name=")
+        if each == "--name" and number + 1 < len(extra):
+            return extra[number + 1]
+    return None
+
+
+def last_words(output: str) -> str:
+    """Return the last line of a docker client's output that says what went wrong.
+
+    Hints, rulers and excerpts that follow it are passed over, prefixes are taken off.
+
+    Returns:
+        One line of at most 300 characters; empty if nothing was said.
+    """
+    lines = (_ESCAPES.sub("", line).rstrip() for line in output.splitlines())
+    telling = [line for line in lines if line.strip() and not _ASIDES.match(line)]
+    if not telling:
+        return ""
+    words = _PREFIXES.sub("", telling[-1].strip())
+    return words if len(words) <= _MAX_WORDS else f"{words[: _MAX_WORDS - 1]}…"
+
+
+def port_key(port: int | str) -> str:
+    """Return ``8000/tcp`` for 8000, ``"8000"`` or ``"8000/tcp"``.
+
+    Raises:
+        ValueError: It is no port.
+    """
+    number, _, protocol = str(port).partition("/")
+    if not number.isdigit() or not 0 < int(number) < 65536:
+        message = f"a port is a number from 1 to 65535, got {port!r}"
+        raise ValueError(message)
+    if protocol not in {"", "tcp", "udp", "sctp"}:
+        message = f"a port is of tcp, udp or sctp, got {port!r}"
+        raise ValueError(message)
+    return f"{int(number)}/{protocol or 'tcp'}"
+
+
+def _csv(*fields: str) -> str:
+    """Join the fields of a ``--mount``, quoting those that hold a comma."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()

@@ -1,0 +1,632 @@
+"""The logs of containers: in files, complete, and searched as they grow.
+
+An engine's live stream of a log may end early, silently (release 20.10 on a busy
+machine: in a third of all cases); what it lacks then is at the end. So what a stream
+gave is never believed to be all: after its end, the log is read once more, from where
+the files end.
+
+Facts about an engine's log that this module stands on, verified with releases 20.10 and
+26.1 and the drivers json-file and local:
+
+* Within one of a container's two streams stamps never go back, between them they do.
+* A line of more than 16 KB comes in parts, which share one stamp.
+* *since* includes what has exactly that stamp.
+* An unterminated last line comes as it was written, when the process ends; until then
+  an engine keeps it to itself. Driver local of release 20.10 loses the end of a line
+  of more than 16 KB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pysys_orch.clock import Clock, SystemClock
+from pysys_orch.docker.engine.client import LogFrame
+from pysys_orch.docker.engine.events import DESTROY, RESUMED, START, EventHub
+from pysys_orch.errors import (
+    ConflictError,
+    DockerError,
+    EngineAnswerError,
+    EngineUnreachableError,
+    NotFoundError,
+)
+
+_T = TypeVar("_T")
+
+#: Seconds for which a follower tries to reach an engine that it has lost.
+PATIENCE = 30.0
+
+_FIRST_DELAY = 0.02
+_LONGEST_DELAY = 1.0
+_STDERR = 2
+_NOT_IMPLEMENTED = 501  # a driver whose log cannot be read
+# Later than every life: what must be settled of a container that is gone.
+_GONE = "~"
+
+
+class Stream(Protocol):
+    """What is asked of an open log."""
+
+    @property
+    def failure(self) -> DockerError | None:
+        """Why it ended, where the engine did not mean it to end."""
+        ...
+
+    def batches(self) -> Iterator[list[LogFrame]]:
+        """Yield the frames, all at once those that have arrived together."""
+        ...
+
+    def close(self) -> None:
+        """End it, also while another thread reads it."""
+        ...
+
+
+class Engine(Protocol):
+    """What is asked of an engine."""
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        """Return everything that the engine knows about a container."""
+        ...
+
+    def container_logs(
+        self,
+        container: str,
+        *,
+        follow: bool,
+        framed: bool,
+        since: str = "",
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> Stream:
+        """Open the log of a container."""
+        ...
+
+
+class LogFollower:
+    """Streams a container's log to two files, from its first line until it is gone.
+
+    The files are there when the constructor returns, and only ever grow. They hold
+    every byte once, in order, through any number of restarts. A line is in its file a
+    few milliseconds after the container wrote it; the end of an unterminated line once
+    the process has ended.
+
+    It reads in a thread of its own. Setting the engine's clock back while a container
+    is between two lives may cost lines of the next one.
+
+    Args:
+        engine: Where the container is.
+        container: Its full id; it need not have been started.
+        out: File for standard output; is appended to.
+        err: File for standard error; stays empty for a container with a terminal.
+        framed: False for a container with a terminal.
+        hub: The engine's events, which tell of restarts and of the container's end.
+        clock: What to wait on while an engine cannot be reached.
+
+    Attributes:
+        out: File for standard output.
+        err: File for standard error.
+
+    Raises:
+        EngineUnreachableError: The engine does not answer.
+        OSError: The files cannot be opened.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        container: str,
+        *,
+        out: Path,
+        err: Path,
+        framed: bool,
+        hub: EventHub,
+        clock: Clock | None = None,
+    ) -> None:
+        self.out = out
+        self.err = err
+        self._engine = engine
+        self._container = container
+        self._framed = framed
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._stop = threading.Event()
+        self._stream: Stream | None = None
+        self._version = 0
+        self._settled = ""  # when the latest life began that is entirely in the files
+        self._is_settled = False
+        self._ended = False
+        self._failure: Exception | None = None
+        with contextlib.ExitStack() as undo:
+            self._watch = hub.watch(container)
+            undo.callback(self._watch.close)
+            self._out = _Sink(out, framed=framed)
+            undo.callback(self._out.close)
+            self._err = _Sink(err, framed=framed)
+            undo.pop_all()
+        self._thread = threading.Thread(
+            target=self._run, name=f"docker-log-{container[:12]}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended it before the container's end, if anything did."""
+        return self._failure
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each write, and when all is written for now."""
+        return self._version
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether, as far as is known here, nothing runs and all of it is in the files.
+
+        A start that was asked for a moment ago may not be known yet: `settle` with no
+        time asks the engine.
+        """
+        return self._is_settled
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be written any more."""
+        return self._ended
+
+    def wait_change(self, seen_version: int, timeout: float | None = None) -> int:
+        """Wait until `version` is no longer *seen_version*; return what it is then.
+
+        Args:
+            seen_version: What it was before the files were read.
+            timeout: Seconds after which to return in any case, or None.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != seen_version, timeout)
+            return self._version
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until all that a container wrote is in the files.
+
+        Meant for a container that has ended or was killed; of one that runs, the end
+        is waited for.
+
+        Args:
+            timeout: Seconds after which to give up.
+
+        Returns:
+            Whether it is; False also when it never will be: after `close` or a
+            failure, or because the container was removed before it was read to its
+            end.
+        """
+        try:
+            life = _life(self._engine.inspect_container(self._container))
+        except NotFoundError:
+            life = _GONE
+        except DockerError:
+            return False
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._ended or self._settled >= life, timeout
+            )
+            return self._settled >= life
+
+    def close(self, timeout: float = 5.0) -> None:
+        """End it now, whether or not the files hold everything.
+
+        Args:
+            timeout: Seconds to wait for the thread.
+        """
+        with self._lock:
+            self._stop.set()
+            stream = self._stream
+        if stream is not None:
+            stream.close()
+        self._watch.close()
+        self._thread.join(timeout)
+
+    # In the thread --------------------------------------------------------------------
+
+    def _run(self) -> None:
+        gone = False
+        try:
+            self._follow_lives()
+        except _StoppedError:
+            pass
+        except (_GoneError, NotFoundError, ConflictError):
+            gone = True  # a conflict: it is being removed
+        except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
+            self._failure = failure
+        finally:
+            self._watch.close()
+            self._out.close()
+            self._err.close()
+            with self._changed:
+                if gone and self._is_settled:
+                    self._settled = _GONE
+                self._ended = True
+                self._version += 1
+                self._changed.notify_all()
+
+    def _follow_lives(self) -> None:
+        """Follow the log, life after life, until an exception ends it.
+
+        Raises:
+            NotFoundError: The container was removed.
+            DockerError: The log cannot be read.
+        """
+        delay = _FIRST_DELAY
+        while True:
+            written = self._version
+            self._patiently(self._follow)
+            seen = self._watch.count
+            found = self._patiently(
+                lambda: self._engine.inspect_container(self._container)
+            )
+            state = found["State"]
+            if state["Running"] and not state.get("Restarting"):
+                # A stream ends shortly before its container does; or it broke.
+                delay = _FIRST_DELAY if self._version != written else delay
+                self._wait_for_event(seen, delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
+                continue
+            delay = _FIRST_DELAY
+            self._read_again()
+            self._note_settled(found)
+            self._wait_for_life(seen)
+
+    def _follow(self) -> None:
+        with self._lock:
+            self._is_settled = False
+        since = min(self._out.since, self._err.since) if self._framed else ""
+        self._read(follow=True, since=since)
+
+    def _read_again(self) -> None:
+        """Append what the live stream did not give.
+
+        Each stream has a request of its own, from where its own file ends: one of them
+        may have been silent since long before the other's last line.
+        """
+        if not self._framed:
+            self._patiently(lambda: self._read(follow=False))
+            return
+        self._patiently(
+            lambda: self._read(follow=False, since=self._out.since, stderr=False)
+        )
+        self._patiently(
+            lambda: self._read(follow=False, since=self._err.since, stdout=False)
+        )
+
+    def _read(
+        self,
+        *,
+        follow: bool,
+        since: str = "",
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> None:
+        stream = self._engine.container_logs(
+            self._container,
+            follow=follow,
+            framed=self._framed,
+            since=since,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        try:
+            with self._lock:
+                self._stream = stream
+            self._out.rewind()
+            self._err.rewind()
+            if not self._stop.is_set():
+                for frames in stream.batches():
+                    self._write(frames)
+        finally:
+            stream.close()
+        self._require_going()
+        if stream.failure is not None and not follow:
+            raise stream.failure
+
+    def _write(self, frames: list[LogFrame]) -> None:
+        for frame in frames:
+            sink = self._err if frame.stream == _STDERR else self._out
+            sink.add(frame)
+        written = self._out.write()
+        if self._err.write() or written:
+            with self._changed:
+                self._version += 1
+                self._changed.notify_all()
+
+    def _note_settled(self, found: dict[str, Any]) -> None:
+        finished = _fixed(str(found["State"]["FinishedAt"]))
+        self._out.complete_until(finished)
+        self._err.complete_until(finished)
+        with self._changed:
+            self._settled = max(self._settled, _life(found))
+            self._is_settled = True
+            self._version += 1
+            self._changed.notify_all()
+
+    def _wait_for_life(self, seen: int) -> None:
+        """Wait for the container to be started again.
+
+        Args:
+            seen: How many events had come before it was found not to run.
+
+        Raises:
+            _GoneError: It was removed.
+        """
+        while True:
+            count = self._watch.count
+            actions = {event.action for event in self._watch.events(seen)}
+            if DESTROY in actions:
+                raise _GoneError
+            if START in actions or RESUMED in actions:
+                return
+            seen = max(seen, count)
+            self._wait_for_event(seen, None)
+
+    def _wait_for_event(self, seen: int, timeout: float | None) -> None:
+        came = self._watch.wait(seen, timeout)
+        self._require_going()
+        if timeout is None and not came:
+            raise _StoppedError  # the hub was closed
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        """Do what *call* does, again and again while the engine cannot be reached."""
+        begin: float | None = None
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                return call()
+            except DockerError as failure:
+                if not _may_pass(failure):
+                    raise
+                self._require_going()
+                now = self._clock.instant()
+                begin = now if begin is None else begin
+                if now - begin >= PATIENCE:
+                    raise
+                self._clock.wait_until(now + delay, self._stop)
+                delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _require_going(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+class LogScanner:
+    """Searches growing log files, reading only what is new.
+
+    Not safe to be used by several threads at once.
+
+    Args:
+        *paths: The files, in the order in which they are searched; one that is not
+            there is empty.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._cursors = [_Cursor(path) for path in paths]
+
+    def scan(self, *patterns: re.Pattern[str] | None) -> re.Match[str] | None:
+        """Return the first match in what no earlier call has searched.
+
+        A line that has no end yet is searched too, and again when it has grown; a line
+        matches at most once. Bytes that are not UTF-8 are replaced.
+
+        Args:
+            *patterns: Searched for in each line, without the line's end; of several
+                that match a line the first one counts (``match.re`` tells which it
+                was). None matches nothing.
+        """
+        wanted = [pattern for pattern in patterns if pattern is not None]
+        for cursor in self._cursors:
+            if match := cursor.scan(wanted):
+                return match
+        return None
+
+
+def read_log(
+    engine: Engine, container: str, *, framed: bool, out: Path, err: Path
+) -> None:
+    """Write the whole log of a container, as it is now, to two files.
+
+    Args:
+        engine: Where the container is.
+        container: Its id.
+        framed: False for a container with a terminal.
+        out: File for standard output; is overwritten.
+        err: File for standard error; is overwritten.
+
+    Raises:
+        NotFoundError: There is no such container.
+        EngineAnswerError: Its log cannot be read.
+        EngineUnreachableError: The engine does not answer, or stopped to.
+    """
+    stream = engine.container_logs(container, follow=False, framed=framed)
+    with (
+        contextlib.closing(stream),
+        out.open("wb") as out_file,
+        err.open("wb") as err_file,
+    ):
+        for frames in stream.batches():
+            for frame in frames:
+                file = err_file if frame.stream == _STDERR else out_file
+                file.write(frame.payload)
+    if stream.failure is not None:
+        raise stream.failure
+
+
+class _StoppedError(Exception):
+    """The follower was closed, or its hub."""
+
+
+class _GoneError(Exception):
+    """The container was removed."""
+
+
+class _Sink:
+    """One of the two files, and what is in it already."""
+
+    def __init__(self, path: Path, *, framed: bool) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._position = _Stamps() if framed else _Bytes()
+        self._pending: list[bytes] = []
+
+    @property
+    def since(self) -> str:
+        return self._position.since
+
+    def rewind(self) -> None:
+        self._position.rewind()
+
+    def complete_until(self, stamp: str) -> None:
+        self._position.complete_until(stamp)
+
+    def add(self, frame: LogFrame) -> None:
+        if payload := self._position.news(frame):
+            self._pending.append(payload)
+
+    def write(self) -> bool:
+        """Write what was added; return whether that was anything."""
+        if not self._pending:
+            return False
+        data = b"".join(self._pending)
+        self._pending.clear()
+        while data:
+            data = data[self._file.write(data) :]
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Stamps:
+    """How much of a stream of frames is known, by their stamps.
+
+    Stamps do not go back, but several frames may share one: the position is the last
+    stamp, and how many frames had it.
+    """
+
+    def __init__(self) -> None:
+        self._stamp = ""
+        self._count = 0
+        self._complete = ""
+        self._skip = 0
+        self._skipping = False
+
+    @property
+    def since(self) -> str:
+        """Everything before this stamp is known."""
+        return max(self._stamp, self._complete)
+
+    def complete_until(self, stamp: str) -> None:
+        """Note that whatever is still to come has a later stamp."""
+        self._complete = max(self._complete, stamp)
+
+    def rewind(self) -> None:
+        """Expect frames that are known already."""
+        self._skip = self._count
+        self._skipping = True
+
+    def news(self, frame: LogFrame) -> bytes:
+        """Return what of the next frame is not known; it is, from now on."""
+        if self._skipping:
+            if frame.stamp < self._stamp:
+                return b""
+            if frame.stamp == self._stamp and self._skip:
+                self._skip -= 1
+                return b""
+            self._skipping = False
+        if frame.stamp == self._stamp:
+            self._count += 1
+        else:
+            self._stamp, self._count = frame.stamp, 1
+        return frame.payload
+
+
+class _Bytes:
+    """How much of a terminal's log is known: so many bytes from its beginning."""
+
+    since = ""
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._skip = 0
+
+    def complete_until(self, stamp: str) -> None:
+        """Do nothing: there are no stamps."""
+
+    def rewind(self) -> None:
+        """Expect the log from its beginning."""
+        self._skip = self._known
+
+    def news(self, frame: LogFrame) -> bytes:
+        """Return what of the next piece is not known; it is, from now on."""
+        payload = frame.payload[self._skip :]
+        self._skip -= len(frame.payload) - len(payload)
+        self._known += len(payload)
+        return payload
+
+
+class _Cursor:
+    """How far one file has been searched."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._within = False  # whether the line at the offset has matched before
+
+    def scan(self, patterns: list[re.Pattern[str]]) -> re.Match[str] | None:
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
+            file.seek(self._offset)
+            for raw in file:
+                complete = raw.endswith(b"\n")
+                match = None if self._within else _first_match(raw, patterns)
+                if complete or match or self._within:
+                    self._offset += len(raw)
+                    self._within = not complete
+                if match:
+                    return match
+                if not complete:
+                    break  # the next piece would be the rest of this line
+        return None
+
+
+def _first_match(raw: bytes, patterns: list[re.Pattern[str]]) -> re.Match[str] | None:
+    line = raw.decode("utf-8", "replace").rstrip("\r\n")
+    matches = (pattern.search(line) for pattern in patterns)
+    return next((match for match in matches if match), None)
+
+
+def _may_pass(failure: DockerError) -> bool:
+    """Return whether it may help to ask again."""
+    if isinstance(failure, EngineAnswerError):
+        return failure.status >= 500 and failure.status != _NOT_IMPLEMENTED
+    return isinstance(failure, EngineUnreachableError)
+
+
+def _life(found: dict[str, Any]) -> str:
+    """Return what tells a container's lives apart: when the latest one began."""
+    started = str(found["State"]["StartedAt"])
+    return _fixed(started) or started
+
+
+def _fixed(stamp: str) -> str:
+    """Return a stamp in the form of those in a log, which compare as texts do.
+
+    Returns:
+        Empty for one that is not in UTC, and for *never*.
+    """
+    if not stamp.endswith("Z") or stamp.startswith("0001-"):
+        return ""
+    seconds, _, fraction = stamp.removesuffix("Z").partition(".")
+    return f"{seconds}.{fraction:0<9}Z"

@@ -1,0 +1,131 @@
+"""Waiting for something in a container, and saying why it will not come.
+
+A wait looks every few milliseconds, so that readiness is noticed at once; it ends early
+when the container does, and always at its time limit.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pysys_orch.clock import Clock
+from pysys_orch.errors import ContainerGoneError, WaitTimeoutError
+
+T = TypeVar("T")
+
+#: Seconds between two looks.
+POLL = 0.01
+
+_CONNECT_TIMEOUT = 0.25
+_PROXY_PATIENCE = 0.02
+
+
+def wait_for(
+    probe: Callable[[], T | None],
+    *,
+    what: str,
+    timeout: float,
+    clock: Clock,
+    pause: Callable[[float], object],
+    alive: Callable[[], None],
+) -> T:
+    """Look until there is something to see, and return it.
+
+    Args:
+        probe: Returns None as long as there is nothing.
+        what: What is waited for, as a clause: ``port 6379 of db accepts connections``.
+        timeout: Seconds after which to give up; there is always one look at least.
+        clock: What tells the time.
+        pause: Waits for so many seconds, or raises when the whole run is to end.
+        alive: Raises when waiting on is in vain.
+
+    Raises:
+        ContainerGoneError: From *alive*.
+        WaitTimeoutError: The time is over.
+    """
+    deadline = clock.instant() + timeout
+    while True:
+        seen = probe()
+        if seen is not None:
+            return seen
+        alive()
+        remaining = deadline - clock.instant()
+        if remaining <= 0:
+            message = f"{what}: not within {timeout:g} s"
+            raise WaitTimeoutError(message)
+        pause(min(POLL, remaining))
+
+
+def require_running(
+    name: str, state: Mapping[str, Any], tail: Callable[[], Sequence[str]]
+) -> None:
+    """Raise if a container will not do anything any more.
+
+    Args:
+        name: What to call it.
+        state: ``State`` of its inspection.
+        tail: Returns the last lines of its log.
+
+    Raises:
+        ContainerGoneError: It quotes the state, the exit code and the last lines.
+    """
+    if state.get("Running") or state.get("Restarting"):
+        return
+    if state.get("Status") == "created" and not state.get("Error"):
+        return
+    message = f"container {name} {ending(state)}{_quoted(tail())}"
+    raise ContainerGoneError(message)
+
+
+def ending(state: Mapping[str, Any]) -> str:
+    """Return in words how a container ended.
+
+    Args:
+        state: ``State`` of its inspection.
+    """
+    code = state.get("ExitCode", 0)
+    if state.get("OOMKilled"):
+        return f"was killed for lack of memory (exit code {code})"
+    if state.get("Error"):
+        return f"could not be started: {' '.join(str(state['Error']).split())}"
+    status = state.get("Status", "gone")
+    return f"{status} with exit code {code}" if status == "exited" else f"is {status}"
+
+
+def accepts_connections(host: str, port: int, *, direct: bool) -> bool:
+    """Return whether somebody listens at an address.
+
+    Docker's own proxy accepts on a published port before anybody listens behind it, and
+    then closes at once. So, unless the address is the container's own, a connection
+    counts only once it has stayed open for a moment or brought data.
+
+    Args:
+        host: Name or address.
+        port: TCP port.
+        direct: Whether the address is the container's own.
+
+    Raises:
+        OSError: The address cannot be reached at all from here.
+    """
+    try:
+        connection = socket.create_connection((host, port), _CONNECT_TIMEOUT)
+    except ConnectionError:
+        return False
+    with connection:
+        if direct:
+            return True
+        connection.settimeout(_PROXY_PATIENCE)
+        try:
+            return bool(connection.recv(1))
+        except TimeoutError:
+            return True
+        except ConnectionError:
+            return False
+
+
+def _quoted(lines: Sequence[str]) -> str:
+    if not lines:
+        return ", it logged nothing"
+    return f", its last words: {' ; '.join(line.strip() for line in lines)}"

@@ -1,0 +1,407 @@
+"""What all helpers of this wing share: commands, outcomes, listings."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import re
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import pysys
+from pysys.constants import BLOCKED, FOREGROUND, TIMEDOUT
+from pysys.process import Process
+
+from pysys_orch.docker.engine.command import last_words
+from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
+from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.session import Session
+from pysys_orch.errors import ConfigError, DockerError, OrchError, WaitTimeoutError
+
+log = logging.getLogger("pysys.orch.docker")
+
+
+class Docker(NamedTuple):
+    """What became of a docker command: its process and the files of its output.
+
+    Attributes:
+        process: The `pysys.process.Process`; None if there was no engine to talk to,
+            and the test was to go on all the same.
+        stdout: Absolute path of the file with its standard output.
+        stderr: Absolute path of the file with its standard error.
+    """
+
+    process: Process | None
+    stdout: str
+    stderr: str
+
+
+#: What `DockerHelper._executeDockerCommand` returns.
+DOCKER_COMMAND_RETURN = Docker
+
+
+class Config:
+    """Says who names the files for a command's output.
+
+    `Config.DEFAULT_CONFIG()` allocates a pair that is named after the command and used
+    by nobody else; with `Config.MANUAL_CONFIG()` the caller gives them.
+    """
+
+    def __init__(self, *, manual: bool = False) -> None:
+        self.manual = manual
+
+    @classmethod
+    def DEFAULT_CONFIG(cls) -> Config:
+        """Return the configuration that allocates unique files."""
+        return cls()
+
+    @classmethod
+    def MANUAL_CONFIG(cls) -> Config:
+        """Return the configuration that uses *stdout* and *stderr*, or *stdOutErr*."""
+        return cls(manual=True)
+
+
+_PACKAGE = Path(__file__).parents[1]
+_PYSYS = str(Path(pysys.__file__).parent)
+_ALLOCATION = threading.Lock()  # PySys counts its file names without one
+_DEFAULT_OUTPUT = Config()
+
+
+class DockerHelper:
+    """Base class of what works with Docker on behalf of a test or a runner.
+
+    Not used directly, but invoked or subclassed.
+
+    Attributes:
+        parent: The test, or the runner, that it works for.
+        displayName: What it is called in logs and in the names of files.
+    """
+
+    def __init__(self, parent: Parent, displayName: str) -> None:
+        self.parent = parent
+        self.displayName = displayName
+
+    def getAllContainers(
+        self,
+        stdout: str = "__getcontainers.out",
+        **kwargs: Any,
+    ) -> Docker:
+        """List the containers of this helper's environment, running or not.
+
+        Args:
+            stdout: Name of the file, in the output directory, that gets the list as
+                ``docker ps`` prints it.
+            kwargs: Passed on to `_executeDockerCommand`.
+
+        Returns:
+            The tuple (process, stdout, stderr).
+        """
+        path = str(Path(self.parent.output, stdout))
+        arguments = ["ps", "--all", "--no-trunc"]
+        for label in self._environmentLabels():
+            arguments += ["--filter", f"label={label}"]
+        return self._executeDockerCommand(
+            self.parent,
+            arguments,
+            stdout=path,
+            stderr=str(Path(path).with_suffix(".err")),
+            stdouterrConfig=Config.MANUAL_CONFIG(),
+            **kwargs,
+        )
+
+    def getVolumes(
+        self,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, tuple[str, str]]:
+        """Return the volumes of this helper's environment.
+
+        Args:
+            name: Of another environment: a compose project or a stack.
+            kwargs: Ignored here, for subclasses.
+
+        Returns:
+            Maps a volume's name to its driver and its full name; the name is the one
+            inside the environment, the full name the one on the engine.
+        """
+        with self.reporting():
+            listed = self._api("/volumes", name)["Volumes"] or []
+            return {_shortName(each): (each["Driver"], each["Name"]) for each in listed}
+        return {}
+
+    def getNetworks(
+        self,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, tuple[str, str, str]]:
+        """Return the networks of this helper's environment.
+
+        Args:
+            name: Of another environment: a compose project or a stack.
+            kwargs: Ignored here, for subclasses.
+
+        Returns:
+            Maps a network's name to its driver, its full name and its id.
+        """
+        with self.reporting():
+            return {
+                _shortName(each): (each["Driver"], each["Name"], each["Id"])
+                for each in self._api("/networks", name)
+            }
+        return {}
+
+    @staticmethod
+    def _executeDockerCommand(
+        parent: Parent,
+        arguments: Sequence[str],
+        command: str | None = None,
+        environs: Mapping[str, str] | None = None,
+        state: int = FOREGROUND,
+        timeout: float = 600,
+        stdout: str | None = None,
+        stderr: str | None = None,
+        displayName: str | None = None,
+        stdouterrConfig: Config = _DEFAULT_OUTPUT,
+        abortOnError: bool | None = None,
+        ignoreExitStatus: bool | None = None,
+        displayNamePostfix: str | None = None,
+        stdOutErr: tuple[str, str] | str | None = None,
+        quiet: bool = False,
+    ) -> Docker:
+        """Execute a docker command.
+
+        Its output lands in two files of the parent's output directory, named after it.
+        A command that fails makes the parent BLOCKED with the last thing it said, one
+        that takes too long is ended and makes it TIMEDOUT.
+
+        Args:
+            parent: The test or runner that wants it.
+            arguments: What follows ``docker``.
+            command: The program; ``DOCKER_EXE`` of the project by default.
+            environs: The environment of the docker client. What the client needs to
+                find its engine and credentials is added where it is absent.
+            state: ``FOREGROUND`` or ``BACKGROUND``.
+            timeout: Seconds after which a command in the foreground is ended.
+            stdout: Path for its standard output, with ``Config.MANUAL_CONFIG()``.
+            stderr: Path for its standard error, with ``Config.MANUAL_CONFIG()``.
+            displayName: What to call it; ``docker <arguments[0]>`` by default.
+            stdouterrConfig: Who names the files of its output.
+            abortOnError: Whether a failure ends the test; the parent's
+                ``defaultAbortOnError`` by default.
+            ignoreExitStatus: Whether any exit status will do; the parent's
+                ``defaultIgnoreExitStatus`` by default.
+            displayNamePostfix: Appended to the name that is displayed, not to the names
+                of the files.
+            stdOutErr: Both paths, or what they have in common, with
+                ``Config.MANUAL_CONFIG()``.
+            quiet: Whether to leave a success out of the log.
+
+        Returns:
+            The tuple (process, stdout, stderr).
+        """
+        if abortOnError is None:
+            abortOnError = parent.defaultAbortOnError
+        if ignoreExitStatus is None:
+            ignoreExitStatus = parent.defaultIgnoreExitStatus
+        name = displayName or f"docker {arguments[0]}"
+        if stdouterrConfig.manual or stdout or stderr or stdOutErr:
+            stdout, stderr = _manualFiles(parent, stdout, stderr, stdOutErr)
+        else:
+            stdout, stderr = allocateFiles(parent, name)
+        with Reporting(parent, abortOnError=abortOnError):
+            session = Session.of(parent)
+            # Asked first, since a client would wait for ever for a mute engine.
+            engine = session.engine(environs)
+            environment = {
+                **parent.getDefaultEnvirons(),
+                **engine.client_address(),
+                **session.environment(environs),
+            }
+            Path(parent.output).mkdir(parents=True, exist_ok=True)
+            limits: list[Process] = []
+            process = parent.startProcess(
+                command or session.settings.exe,
+                list(arguments),
+                environs=environment,
+                state=state,
+                timeout=timeout,
+                stdout=stdout,
+                stderr=stderr,
+                displayName=f"{name}{displayNamePostfix or ''}",
+                abortOnError=abortOnError,
+                ignoreExitStatus=True,
+                onError=limits.append,
+                quiet=quiet,
+                info={},
+            )
+            if state == FOREGROUND and not ignoreExitStatus and not limits:
+                _requireSuccess(process, name, stdout, stderr)
+            return Docker(process, stdout, stderr)
+        return Docker(None, stdout, stderr)
+
+    def reporting(self, *, abortOnError: bool | None = True) -> Reporting:
+        """Turn errors in the block into outcomes of the parent."""
+        return Reporting(self.parent, abortOnError=abortOnError)
+
+    def _environmentLabels(self) -> list[str]:
+        """Return the labels, as ``key=value``, that all in this environment carry."""
+        labels = Session.of(self.parent).labels(self.parent)
+        return [f"{key}={labels[key]}" for key in (RUN_LABEL, TEST_LABEL)]
+
+    def _api(self, path: str, name: str | None) -> Any:  # noqa: ANN401 -- JSON
+        """List what is of this environment, or of another that has *name*."""
+        engine = Session.of(self.parent).engine()
+        if name is None:
+            return engine.list_labelled(path, self._environmentLabels())
+        listed: Any = None
+        for label in ("com.docker.compose.project", "com.docker.stack.namespace"):
+            listed = engine.list_labelled(path, [f"{label}={name}"])
+            if listed["Volumes"] if isinstance(listed, dict) else listed:
+                break
+        return listed
+
+
+class Reporting:
+    """Turns an error in its block into an outcome of *parent*.
+
+    Args:
+        parent: A test or a runner.
+        abortOnError: Whether the outcome ends the test; if not, the block is left and
+            the test goes on.
+    """
+
+    def __init__(self, parent: Parent, *, abortOnError: bool | None = True) -> None:
+        self._parent = parent
+        self._abortOnError = abortOnError
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(failure, OrchError):
+            return False
+        outcome = TIMEDOUT if isinstance(failure, WaitTimeoutError) else BLOCKED
+        self._parent.addOutcome(
+            outcome,
+            str(failure),
+            abortOnError=self._abortOnError,
+            callRecord=_callRecord(),
+        )
+        return True
+
+
+def checked(check: Callable[[], str]) -> str:
+    """Return what *check* returns; a ValueError becomes a `ConfigError`."""
+    try:
+        return check()
+    except ValueError as failure:
+        raise ConfigError(str(failure)) from None
+
+
+def allocateFiles(parent: Parent, name: str) -> tuple[str, str]:
+    """Return paths for the output of something called *name*, used by nobody else."""
+    with _ALLOCATION:
+        stdout, stderr = parent.allocateUniqueStdOutErr(fileName(name))
+    return stdout, stderr
+
+
+def fileName(name: str) -> str:
+    """Return *name* as the stem of a file's name, safe on every system."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "docker"
+
+
+def reserveFile(folder: Path, stem: str, ending: str) -> Path:
+    """Make an empty file that nobody else has, and return its path.
+
+    Returns:
+        ``stem.ending``, or with a number in between.
+    """
+    path = folder / f"{stem}{ending}"
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            break
+        path = folder / f"{stem}.{number}{ending}"
+    return path
+
+
+def _manualFiles(
+    parent: Parent,
+    stdout: str | None,
+    stderr: str | None,
+    both: tuple[str, str] | str | None,
+) -> tuple[str, str]:
+    if isinstance(both, str):
+        stdout, stderr = f"{both}.out", f"{both}.err"
+    elif both is not None:
+        stdout, stderr = both
+    if not stdout and not stderr:
+        message = "MANUAL_CONFIG() needs stdout and stderr, or stdOutErr"
+        raise ConfigError(message)
+    stdout = stdout or str(Path(str(stderr)).with_suffix(".out"))
+    stderr = stderr or str(Path(stdout).with_suffix(".err"))
+    folder = Path(parent.output)
+    return str(folder / stdout), str(folder / stderr)
+
+
+def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> None:
+    """Raise unless *process* ended well.
+
+    Raises:
+        DockerError: It did not; with the last thing that it said.
+    """
+    status = process.exitStatus
+    if status == 0:
+        return
+    if status is None:
+        message = f"`{name}` could not be started: is DOCKER_EXE right?"
+        raise DockerError(message)
+    said, where = "no error output", stderr
+    for file in (stderr, stdout):
+        words = last_words(_text(file))
+        if words:
+            said, where = words, file
+            break
+    message = f"`{name}` exited with {status}: {said} (see {Path(where).name})"
+    raise DockerError(message)
+
+
+def _callRecord() -> list[str] | None:
+    """Return where the test called us, innermost first, as PySys wants to be told."""
+    record = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in reversed(traceback.extract_stack())
+        if not Path(frame.filename).is_relative_to(_PACKAGE)
+    ]
+    # Beneath the test is only what runs it.
+    depth = next(
+        (at for at, each in enumerate(record) if each.startswith(_PYSYS)), len(record)
+    )
+    return record[:depth] or None
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _shortName(listed: Mapping[str, Any]) -> str:
+    """Return a volume's or network's name without that of its environment."""
+    labels = listed.get("Labels") or {}
+    for key in ("com.docker.compose.volume", "com.docker.compose.network"):
+        if key in labels:
+            return str(labels[key])
+    prefix = labels.get("com.docker.stack.namespace")
+    return str(listed["Name"]).removeprefix(f"{prefix}_" if prefix else "")

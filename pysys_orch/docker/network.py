@@ -1,0 +1,80 @@
+"""Networks: how the containers of a test find each other, and nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.helper import DockerHelper
+from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.session import Session
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.engine.client import ApiEngine
+
+
+class DockerNetwork(DockerHelper):
+    """A bridge network of a test's own, removed when its parent is cleaned up.
+
+    Containers in it find each other by the names that they join with.
+
+    Args:
+        parent: The test or runner.
+        displayName: What to call it; also becomes part of its name.
+    """
+
+    def __init__(self, parent: Parent, displayName: str = "network") -> None:
+        super().__init__(parent, displayName)
+        self._name = ""
+
+    @classmethod
+    def create(
+        cls,
+        parent: Parent,
+        displayName: str = "network",
+        *,
+        internal: bool = False,
+    ) -> DockerNetwork:
+        """Create a network.
+
+        Args:
+            parent: The test or runner.
+            displayName: What to call it.
+            internal: Whether its containers are kept from reaching the outside.
+        """
+        network = cls(parent, displayName)
+        with network.reporting():
+            session = Session.of(parent)
+            engine = session.engine()
+            network._name = session.name(parent, displayName)
+            session.belongings(parent).add(network)
+            engine.create_network(
+                network._name, session.labels(parent), {"internal": internal}
+            )
+        return network
+
+    def getName(self) -> str:
+        """Return the network's name."""
+        return self._name
+
+    # What a test's cleanup asks of it ------------------------------------------
+
+    def resource(self) -> Resource | None:
+        """Return the network to remove."""
+        if not self._name:
+            return None
+        return Resource(kind=Kind.NETWORK, id=self._name, name=self._name)
+
+    def engineInUse(self) -> ApiEngine | None:
+        """Return the engine that it is on, or None if none was ever reached."""
+        return Session.of(self.parent).reached()
+
+    def leaveEvidence(self, folder: Path) -> None:
+        """Leave nothing: its containers tell."""
+
+    def end(self) -> None:
+        """Do nothing: a network does not run."""
+
+    def detach(self) -> None:
+        """Do nothing: a network does not run."""

@@ -1,0 +1,397 @@
+"""What the tests of one run share, and what each of them has to give back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+from pysys_orch.clock import Clock, SystemClock
+from pysys_orch.docker.engine.collect import (
+    PARALLEL_REMOVALS,
+    Doomed,
+    Policy,
+    Report,
+    plan_collection,
+    sweep,
+)
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.ownership import (
+    LEASE_LABEL,
+    MARKER_VARIABLE,
+    lease_name,
+    owner_labels,
+    resource_name,
+    start_of_process,
+    this_domain,
+    this_owner,
+)
+from pysys_orch.docker.parent import Parent, Runner
+from pysys_orch.errors import CleanupError, DockerError
+from pysys_orch.settings import DockerSettings, docker_settings
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.engine.client import ApiEngine
+    from pysys_orch.docker.engine.events import EventHub
+    from pysys_orch.docker.engine.reaper import Reaper
+
+log = logging.getLogger("pysys.orch.docker")
+
+#: What of a client's environment decides which engine it speaks to.
+_ADDRESS = (
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_CERT_PATH",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+)
+_FORGET_FAILURE_AFTER = 30.0  # an engine that was down may be up again
+
+
+class Belonging(Protocol):
+    """Something that a test has on an engine, and that goes with the test."""
+
+    displayName: str
+
+    def resource(self) -> Resource | None:
+        """Return what to remove, or None if there is nothing."""
+        ...
+
+    def engineInUse(self) -> ApiEngine | None:
+        """Return the engine that it is on, or None if none was ever reached."""
+        ...
+
+    def leaveEvidence(self, folder: Path) -> None:
+        """Write what explains a failure into *folder*."""
+        ...
+
+    def end(self) -> None:
+        """Make it stop at once, and finish what is read from it."""
+        ...
+
+    def detach(self) -> None:
+        """Stop reading from it, but leave it as it is."""
+        ...
+
+
+class Session:
+    """One run on its engines: its name, its lease, its reaper. Threads share it."""
+
+    _known: ClassVar[weakref.WeakKeyDictionary[Any, Session]] = (
+        weakref.WeakKeyDictionary()
+    )
+    _known_lock = threading.Lock()
+
+    def __init__(self, runner: Runner, *, clock: Clock | None = None) -> None:
+        self.settings: DockerSettings = docker_settings(runner.project, runner)
+        self.clock = clock or SystemClock()
+        self.domain = this_domain()
+        self.owner = this_owner(self.domain, self.clock)
+        self.reaper: Reaper | None = None
+        #: Whether the docker client builds with BuildKit, once it was asked.
+        self.buildkit: bool | None = None
+        self._numbers = itertools.count()
+        self._lock = threading.RLock()
+        self._engines: dict[tuple[str, ...], ApiEngine] = {}
+        self._failures: dict[tuple[str, ...], tuple[float, DockerError]] = {}
+        self._hubs: dict[ApiEngine, EventHub] = {}
+        self._leases: dict[ApiEngine, str] = {}
+        self._over = threading.Event()
+        self._renewal: threading.Thread | None = None
+        self._belongings: weakref.WeakKeyDictionary[Any, Belongings] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @classmethod
+    def of(cls, parent: Parent) -> Session:
+        """Return the session of the run that *parent* is, or is a test of.
+
+        Raises:
+            ConfigError: A project property or ``-X`` argument makes no sense.
+        """
+        runner = cast(Runner, getattr(parent, "runner", None) or parent)
+        with cls._known_lock:
+            session = cls._known.get(runner)
+            if session is None:
+                session = cls(runner)
+                cls._known[runner] = session
+                runner.addCleanupFunction(session.close)
+            return session
+
+    # Names --------------------------------------------------------------------
+
+    def name(self, parent: Parent, role: str) -> str:
+        """Return a new name for what plays *role* for *parent*."""
+        return resource_name(self.owner, _test_id(parent), role, next(self._numbers))
+
+    def labels(self, parent: Parent) -> dict[str, str]:
+        """Return the labels of what is made for *parent*."""
+        return owner_labels(
+            self.owner,
+            test_id=_test_id(parent),
+            lease=self.settings.lease,
+            facts=self.settings.facts,
+            keep=self.settings.keep,
+        )
+
+    def belongings(self, parent: Parent) -> Belongings:
+        """Return what *parent* has to give back."""
+        with self._lock:
+            if parent not in self._belongings:
+                self._belongings[parent] = Belongings(self, parent)
+            return self._belongings[parent]
+
+    # Engines ------------------------------------------------------------------
+
+    def engine(self, environs: Mapping[str, str] | None = None) -> ApiEngine:
+        """Return the engine that a docker client would speak to.
+
+        It is asked for its version once; that it does not answer is remembered for half
+        a minute, so that a hundred tests need not find out one by one.
+
+        Args:
+            environs: The client's environment, if it is not this run's own.
+
+        Raises:
+            ConfigError: The address of the engine makes no sense.
+            EngineUnreachableError: There is none, or it does not answer.
+        """
+        from pysys_orch.docker.engine.client import ApiEngine
+
+        environment = self.environment(environs)
+        key = _address(environment)
+        with self._lock:
+            if key in self._engines:
+                return self._engines[key]
+            if key in self._failures:
+                at, failure = self._failures[key]
+                if self.clock.instant() - at < _FORGET_FAILURE_AFTER:
+                    raise failure
+            try:
+                engine = ApiEngine.connect(
+                    environment, timeout=self.settings.answer_timeout
+                )
+                self._lease(engine)
+            except DockerError as failure:
+                self._failures[key] = (self.clock.instant(), failure)
+                raise
+            self._engines[key] = engine
+            if self.reaper is not None and environs:
+                self.reaper.watch(
+                    {name: environment.get(name, "") for name in _ADDRESS}
+                )
+            log.debug("Docker Engine %s at %s", engine.version, engine.endpoint)
+            return engine
+
+    def reached(self, environs: Mapping[str, str] | None = None) -> ApiEngine | None:
+        """Return the engine that `engine` has returned before, or None."""
+        with self._lock:
+            return self._engines.get(_address(self.environment(environs)))
+
+    def environment(self, environs: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment of a docker client: what it needs, and *environs*."""
+        environment = dict(self.settings.environment)
+        environment.update(environs or {})
+        environment[MARKER_VARIABLE] = self.owner.key
+        return environment
+
+    def hub(self, engine: ApiEngine) -> EventHub:
+        """Return the one watcher of an engine's events."""
+        from pysys_orch.docker.engine.events import EventHub
+
+        with self._lock:
+            if engine not in self._hubs:
+                self._hubs[engine] = EventHub(engine)
+            return self._hubs[engine]
+
+    def policy(self) -> Policy:
+        """Return what a collection of this run goes by."""
+        return Policy(
+            domain=self.domain,
+            start_of=start_of_process,
+            lease=timedelta(seconds=self.settings.lease),
+            retention=timedelta(days=self.settings.retention_days),
+            known=(self.owner,) if self._over.is_set() else (),
+        )
+
+    def close(self) -> None:
+        """End the run on its engines: nothing that it owned is there afterwards.
+
+        Raises:
+            CleanupError: Something is.
+        """
+        with self._lock:
+            if self._over.is_set():
+                return
+            self._over.set()
+            engines = list(self._engines.values())
+            hubs = list(self._hubs.values())
+        for hub in hubs:
+            hub.close()
+        if self._renewal is not None:
+            self._renewal.join()
+        failures: list[Exception] = []
+        report = Report()
+        for engine in engines:
+            try:
+                plan = plan_collection(
+                    engine.listing(), now=engine.now(), policy=self.policy()
+                )
+                report += sweep(engine, plan, clock=self.clock)
+            except DockerError as failure:
+                failures.append(failure)
+        leases = set(self._leases.values())
+        left = [each for each in report.removed if each.resource.name not in leases]
+        for each in left:
+            log.info("Removed %s: %s", each.resource, each.reason)
+        failures += report.failures
+        if failures:
+            raise CleanupError(failures)
+
+    def _lease(self, engine: ApiEngine) -> None:
+        """Leave a sign of life, for those who cannot ask this machine's kernel."""
+        name = lease_name(self.owner, next(self._numbers))
+        labels = owner_labels(
+            self.owner,
+            test_id="",
+            lease=self.settings.lease,
+            facts=self.settings.facts,
+            keep=False,
+        )
+        labels[LEASE_LABEL] = f"{self.settings.lease:g}"
+        engine.create_volume(name, labels)
+        before = self._leases.get(engine)
+        self._leases[engine] = name
+        if before is not None:
+            engine.remove(Resource(kind=Kind.VOLUME, id=before, name=before))
+        if self._renewal is None:
+            self._renewal = threading.Thread(
+                target=self._renew, name="orch-lease", daemon=True
+            )
+            self._renewal.start()
+
+    def _renew(self) -> None:
+        period = self.settings.lease / 3
+        while self.clock.wait_until(self.clock.instant() + period, self._over):
+            for engine in list(self._leases):
+                try:
+                    self._lease(engine)
+                except DockerError:
+                    # The engine may be restarting; the lease outlives two failures.
+                    continue
+
+
+class Belongings:
+    """What one parent has on engines, given back by a single cleanup function.
+
+    One for all, since removals in parallel take a fraction of the time, and since what
+    the test registered after its first container runs while all of them still live.
+    """
+
+    def __init__(self, session: Session, parent: Parent) -> None:
+        self._session = session
+        self._parent = weakref.proxy(parent)
+        self._things: list[Belonging] = []
+        self._lock = threading.Lock()
+
+    def add(self, thing: Belonging) -> None:
+        """Have *thing* removed with its parent; called before it is made."""
+        with self._lock:
+            self._things.append(thing)
+            first = len(self._things) == 1
+        if first:
+            self._parent.addCleanupFunction(self.give_back)
+
+    def give_back(self) -> None:
+        """Leave evidence if the parent failed, and remove everything.
+
+        Raises:
+            CleanupError: Something could not be removed, or read to its end.
+        """
+        with self._lock:
+            things, self._things = self._things, []
+        failed = self._parent.getOutcome().isFailure()
+        failures: list[Exception] = []
+        with ThreadPoolExecutor(PARALLEL_REMOVALS, "orch-cleanup") as pool:
+            if failed:
+                folder = Path(self._parent.output)
+                failures += _each(
+                    pool, things, lambda thing: thing.leaveEvidence(folder)
+                )
+            if failed and self._session.settings.keep:
+                failures += _each(pool, things, lambda thing: thing.detach())
+                self._tell_kept(things)
+            else:
+                failures += _each(pool, things, lambda thing: thing.end())
+                failures += self._remove(things)
+        if failures:
+            raise CleanupError(failures)
+
+    def _remove(self, things: Iterable[Belonging]) -> list[Exception]:
+        plans: dict[ApiEngine, list[Doomed]] = {}
+        for thing in things:
+            resource, engine = thing.resource(), thing.engineInUse()
+            if resource is not None and engine is not None:
+                each = Doomed(resource=resource, reason="its test ends")
+                plans.setdefault(engine, []).append(each)
+        order = list(Kind)
+        failures: list[Exception] = []
+        for engine, plan in plans.items():
+            plan.sort(key=lambda each: order.index(each.resource.kind))
+            failures += sweep(engine, plan, clock=self._session.clock).failures
+        return failures
+
+    @staticmethod
+    def _tell_kept(things: Iterable[Belonging]) -> None:
+        for thing in things:
+            resource = thing.resource()
+            if resource is None:
+                continue
+            log.warning("Kept %s (%s)", resource, thing.displayName)
+            if resource.kind is Kind.CONTAINER:
+                log.warning("  enter it:  docker exec -it %s sh", resource.name)
+        log.warning("Remove all that was kept:  pysys-orch collect --kept")
+
+
+def _address(environment: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(environment.get(name, "") for name in _ADDRESS)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write *value* for a person to read."""
+    path.write_text(
+        json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+
+
+def _each(
+    pool: ThreadPoolExecutor,
+    things: Iterable[Belonging],
+    act: Callable[[Belonging], None],
+) -> list[Exception]:
+    """Do it to each of *things*, in parallel; return what went wrong."""
+
+    def attempt(thing: Belonging) -> Exception | None:
+        try:
+            act(thing)
+        except Exception as failure:  # noqa: BLE001 -- the others are cleaned up too
+            return failure
+        return None
+
+    return [failure for failure in pool.map(attempt, things) if failure is not None]
+
+
+def _test_id(parent: Parent) -> str:
+    """Return the id of a test with its cycle, or nothing for a runner."""
+    descriptor = getattr(parent, "descriptor", None)
+    if descriptor is None:
+        return ""
+    cycle = getattr(parent, "testCycle", 0)
+    return f"{descriptor.id}.cycle{cycle:03}" if cycle else str(descriptor.id)

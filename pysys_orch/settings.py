@@ -1,0 +1,170 @@
+"""What the environment and a PySys project say, read once into frozen values.
+
+This is the only module that reads the process environment. It asks PySys's own objects
+through two small protocols, so it works without PySys.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from pysys_orch.errors import ConfigError
+
+#: Variables that the docker client needs, beside every ``DOCKER_*`` and ``COMPOSE_*``.
+_CLIENT_VARIABLES = frozenset(
+    {
+        "ALL_PROXY",
+        "BUILDKIT_PROGRESS",
+        "FTP_PROXY",
+        "HOME",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+        "PATH",
+        "SSH_AUTH_SOCK",
+        "USERPROFILE",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    }
+)
+_CLIENT_PREFIXES = ("BUILDX_", "COMPOSE_", "DOCKER_")
+
+
+class Project(Protocol):
+    """What is asked of a PySys project."""
+
+    def getProperty(self, key: str, default: Any) -> Any:  # noqa: ANN401, N802 -- PySys
+        """Return a property, with the type of *default*."""
+        ...
+
+
+class Arguments(Protocol):
+    """What is asked of a PySys runner."""
+
+    def getXArg(self, key: str, default: Any) -> Any:  # noqa: ANN401, N802 -- PySys
+        """Return the value of a ``-X`` argument, with the type of *default*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerSettings:
+    """How the docker wing behaves in one run.
+
+    Each field but the last two is a project property of the name given in brackets,
+    and can be overridden for one run by ``-X`` with that name.
+
+    Attributes:
+        exe: Path of the docker client (``DOCKER_EXE``); found on the PATH by default.
+        answer_timeout: Seconds within which an engine must answer for the first time
+            (``dockerAnswerTimeoutSecs``).
+        command_timeout: Seconds that a docker command may take where the caller gives
+            no limit of its own (``dockerCommandTimeoutSecs``).
+        lease: Seconds for which this run counts as alive, without a sign of life, for
+            those who share its engine but not its kernel (``dockerLeaseSecs``).
+        retention_days: Days for which an image is kept after its last use
+            (``dockerImageRetentionDays``).
+        keep: Whether what a failed test made is kept for debugging (``dockerKeep``).
+        environment: What the docker client finds in its environment.
+        facts: What people may want to know about who made something.
+    """
+
+    exe: str = "docker"
+    answer_timeout: float = 5.0
+    command_timeout: float = 600.0
+    lease: float = 300.0
+    retention_days: float = 7.0
+    keep: bool = False
+    environment: Mapping[str, str]
+    facts: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        for name in ("answer_timeout", "command_timeout", "lease"):
+            value = getattr(self, name)
+            if not value > 0:
+                message = f"{_PROPERTIES[name]} must be positive, got {value:g}"
+                raise ConfigError(message)
+        if self.retention_days < 0:
+            message = (
+                "dockerImageRetentionDays must not be negative, "
+                f"got {self.retention_days:g}"
+            )
+            raise ConfigError(message)
+
+
+_PROPERTIES = {
+    "exe": "DOCKER_EXE",
+    "answer_timeout": "dockerAnswerTimeoutSecs",
+    "command_timeout": "dockerCommandTimeoutSecs",
+    "lease": "dockerLeaseSecs",
+    "retention_days": "dockerImageRetentionDays",
+    "keep": "dockerKeep",
+}
+
+
+def docker_settings(
+    project: Project | None = None, arguments: Arguments | None = None
+) -> DockerSettings:
+    """Read the settings of the docker wing.
+
+    Args:
+        project: Whose properties hold; without one the defaults do.
+        arguments: Whose ``-X`` arguments override the properties.
+
+    Raises:
+        ConfigError: A value has the wrong type or makes no sense.
+    """
+    environment = client_environment()
+    values: dict[str, Any] = {"environment": environment, "facts": _facts(project)}
+    for field in fields(DockerSettings):
+        name = _PROPERTIES.get(field.name)
+        if name is None:
+            continue
+        value = field.default
+        try:
+            if project is not None:
+                value = project.getProperty(name, value)
+            if arguments is not None:
+                value = arguments.getXArg(name, value)
+        except Exception as failure:
+            message = f"{name} cannot be read: {failure}"
+            raise ConfigError(message) from failure
+        values[field.name] = value
+    found = shutil.which(values["exe"], path=environment.get("PATH"))
+    values["exe"] = found or values["exe"]
+    return DockerSettings(**values)
+
+
+def client_environment() -> dict[str, str]:
+    """Return the part of the environment without which the docker client is lost.
+
+    Its configuration, contexts, credentials, proxies and ssh agent are found by it.
+    """
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key.upper() in _CLIENT_VARIABLES or key.startswith(_CLIENT_PREFIXES)
+    }
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return the whole environment, for a process of our own."""
+    return dict(os.environ)
+
+
+def _facts(project: Project | None) -> dict[str, str]:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        user = str(os.getuid()) if hasattr(os, "getuid") else ""
+    return {
+        "host": socket.gethostname(),
+        "user": user,
+        "directory": str(getattr(project, "testRootDir", None) or Path.cwd()),
+    }

@@ -1,0 +1,51 @@
+"""What the tests share: a real engine, and a clock that is a number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from pysys_orch.clock import SystemClock
+from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.collect import Policy, plan_collection, sweep
+from pysys_orch.docker.engine.ownership import (
+    Owner,
+    start_of_process,
+    this_domain,
+    this_owner,
+)
+from pysys_orch.errors import DockerError
+
+#: The image that `scripts/images` makes.
+BUSYBOX = "pysys-orch-test/busybox:1"
+
+
+@pytest.fixture(scope="session")
+def engine() -> ApiEngine:
+    """Return the real engine; without one the test fails in CI and skips by hand."""
+    try:
+        return ApiEngine.connect(os.environ)
+    except DockerError as failure:
+        if os.environ.get("PYSYS_ORCH_REQUIRE_ENGINE"):
+            raise
+        pytest.skip(str(failure))
+
+
+@pytest.fixture
+def owner(engine: ApiEngine) -> Iterator[Owner]:
+    """Return this process as an owner, and remove what it made on the engine."""
+    domain = this_domain()
+    me = this_owner(domain)
+    yield me
+    policy = Policy(
+        domain=domain,
+        start_of=start_of_process,
+        lease=timedelta(minutes=5),
+        retention=timedelta(days=7),
+        known=(me,),
+    )
+    plan = plan_collection(engine.listing(), now=engine.now(), policy=policy)
+    sweep(engine, plan, clock=SystemClock())

@@ -1,0 +1,205 @@
+"""Whatever happens to a run, nothing of it stays on the engine."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.model import Found, Kind, Resource
+from pysys_orch.docker.engine.ownership import (
+    Owner,
+    is_cache_tag,
+    owner_of,
+    start_of_process,
+    this_domain,
+)
+from tests.conftest import BUSYBOX
+from tests.nested import NestedProject
+
+#: A test that is always in the middle of something.
+BUSY = f"""
+    folder = pathlib.Path(self.input)
+    for number in range(100):
+        image = self.docker.image(
+            dockerfile='Dockerfile', noCache=True, buildArgs={{'N': str(number)}}
+        )
+        chatty = self.docker.container(image, 'chatty').run(['yes']).log(f'c{{number}}')
+        network = self.docker.network()
+        busy = self.docker.container('{BUSYBOX}', 'busy', network=network, ports=[80])
+        busy.run(['sleep', '600'], extraArgs=['--volume', '/data'])
+        busy.exec(['sh', '-c', 'echo something > /tmp/file'])
+        again = DockerContainer.fromImage(busy.commit()).run(['sleep', '600'])
+        chatty.kill()
+        again.stop(timeout=0)
+        if number % 2:
+            self.docker.container('{BUSYBOX}').run(['true'], foreground=True)
+"""
+DOCKERFILE = f"FROM {BUSYBOX}\nARG N\nRUN sleep 0.2\nRUN echo $N > /number\n"
+
+SEED = 20261120
+LATEST_MOMENT = 4.0
+GONE_WITHIN = 5.0
+PARALLEL = 3
+
+
+def owned_by(engine: ApiEngine, owner: Owner) -> list[Found]:
+    """Return what an owner has on the engine."""
+    return [found for found in engine.listing() if owner_of(found) == owner]
+
+
+def project(folder: Path) -> NestedProject:
+    """Return a project of two tests that are always in the middle of something."""
+    made = NestedProject(folder)
+    for name in ("busy_1", "busy_2"):
+        made.test(name, BUSY, Dockerfile=DOCKERFILE)
+    return made
+
+
+def reaper_of(pid: int) -> int:
+    """Return the process id of a run's reaper, once there is one."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = entry.read_text().rpartition(")")[2].split()
+                words = (entry.parent / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(fields[1]) == pid and b"docker.engine.reaper" in words:
+                return int(entry.parent.name)
+        time.sleep(0.01)
+    raise AssertionError(f"run {pid} has no reaper")
+
+
+def kill_run(folder: Path, moment: float, *, with_reaper: bool) -> tuple[Owner, float]:
+    """Start a run and kill it *moment* seconds after its reaper is there."""
+    process = project(folder).start("-j2")
+    reaper = reaper_of(process.pid)
+    start = start_of_process(process.pid)
+    assert start is not None
+    owner = Owner(scope=this_domain().scope, pid=process.pid, start=start)
+    threading.Event().wait(moment)
+    assert process.poll() is None, (folder / "run.txt").read_text()
+    if with_reaper:
+        os.kill(reaper, signal.SIGKILL)
+    process.kill()
+    killed = time.monotonic()
+    process.wait()
+    return owner, killed
+
+
+class Bystanders:
+    """Things of somebody else: nothing may happen to them."""
+
+    def __init__(self, engine: ApiEngine) -> None:
+        self._engine = engine
+        body = {"Image": BUSYBOX, "Cmd": ["sleep", "3600"], "Labels": {"orch": "no"}}
+        # Names that look like ours, but are not.
+        self._containers = [
+            engine.create_container(f"{name}-{os.getpid()}", body)
+            for name in ("bystander", "po-42782f-7gt-91q0-web-1", "po0000-web")
+        ]
+        for container in self._containers:
+            engine.start_container(container)
+        self._volume = f"bystander-{os.getpid()}"
+        engine.create_volume(self._volume, {})
+        self._network = engine.create_network(self._volume, {}, {})
+        self._tag = f"po-cached/bystander:{os.getpid()}"
+        engine.tag_image(BUSYBOX, self._tag)
+
+    def facts(self) -> list[object]:
+        """Return what would change if somebody touched them."""
+        found = {each.resource.name for each in self._engine.listing()}
+        return [
+            *(self._state(each) for each in self._containers),
+            self._volume in found,
+            self._tag in found,
+            self._engine.inspect_network(self._network)["Created"],
+        ]
+
+    def remove(self) -> None:
+        """Remove them."""
+        for kind, name in [
+            *((Kind.CONTAINER, each) for each in self._containers),
+            (Kind.VOLUME, self._volume),
+            (Kind.NETWORK, self._network),
+            (Kind.IMAGE, self._tag),
+        ]:
+            self._engine.remove(Resource(kind=kind, id=name, name=name))
+
+    def _state(self, container: str) -> object:
+        state = self._engine.inspect_container(container)["State"]
+        return state["Running"], state["StartedAt"]
+
+
+@pytest.mark.docker
+@pytest.mark.engine20
+@pytest.mark.timeout(900)
+def test_a_run_that_is_killed_at_any_moment_leaves_nothing(
+    engine: ApiEngine, tmp_path: Path
+) -> None:
+    """Its reaper removes all of it within five seconds, and nobody else's things."""
+    # The oldest engine is shown by a sample.
+    moments = 100 if int(engine.version.partition(".")[0]) > 20 else 10
+    bystanders = Bystanders(engine)
+    before = bystanders.facts()
+    generator = random.Random(SEED)
+    left: list[str] = []
+
+    def kill_and_look(number: int, moment: float) -> None:
+        owner, killed = kill_run(tmp_path / str(number), moment, with_reaper=False)
+        time.sleep(max(0.0, killed + GONE_WITHIN - time.monotonic()))
+        found = owned_by(engine, owner)
+        left.extend(
+            f"moment {number} at {moment:.3f} s: {each.resource}" for each in found
+        )
+
+    try:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            jobs = [
+                pool.submit(kill_and_look, number, generator.uniform(0, LATEST_MOMENT))
+                for number in range(moments)
+            ]
+            for job in jobs:
+                job.result()
+        assert left == []
+        assert bystanders.facts() == before
+        cached = [
+            found.resource.name
+            for found in engine.listing()
+            if is_cache_tag(found.resource.name)
+        ]
+        assert cached, "the image cache is cold"
+    finally:
+        bystanders.remove()
+
+
+@pytest.mark.docker
+@pytest.mark.engine20
+@pytest.mark.timeout(300)
+def test_the_next_run_removes_what_a_killed_run_and_reaper_left(
+    engine: ApiEngine, tmp_path: Path
+) -> None:
+    """Where the reaper died too, the start of the next run does its work."""
+    generator = random.Random(SEED + 1)
+    owners = []
+    # Each run also collects what the one before it left; the last is in full swing.
+    moments = [generator.uniform(0, LATEST_MOMENT) for _ in range(7)]
+    for number, moment in enumerate([*moments, LATEST_MOMENT]):
+        owners.append(kill_run(tmp_path / str(number), moment, with_reaper=True)[0])
+    assert any(owned_by(engine, owner) for owner in owners)
+
+    following = NestedProject(tmp_path / "next")
+    following.test("nothing", "pass")
+    assert following.run() == 0, following.said()
+
+    assert [found for owner in owners for found in owned_by(engine, owner)] == []
+    assert "removed container" in following.said()
