@@ -36,6 +36,10 @@ _CLIENT_VARIABLES = frozenset(
 )
 _CLIENT_PREFIXES = ("BUILDX_", "COMPOSE_", "DOCKER_")
 
+# More than anybody waits, and less than a thread or a timedelta can count.
+_MAX_SECONDS = 1_000_000_000
+_MAX_DAYS = 1_000_000
+
 
 class Project(Protocol):
     """What is asked of a PySys project."""
@@ -64,8 +68,6 @@ class DockerSettings:
         exe: Path of the docker client (``DOCKER_EXE``); found on the PATH by default.
         answer_timeout: Seconds within which an engine must answer for the first time
             (``dockerAnswerTimeoutSecs``).
-        command_timeout: Seconds that a docker command may take where the caller gives
-            no limit of its own (``dockerCommandTimeoutSecs``).
         lease: Seconds for which this run counts as alive, without a sign of life, for
             those who share its engine but not its kernel (``dockerLeaseSecs``).
         retention_days: Days for which an image is kept after its last use
@@ -77,7 +79,6 @@ class DockerSettings:
 
     exe: str = "docker"
     answer_timeout: float = 5.0
-    command_timeout: float = 600.0
     lease: float = 300.0
     retention_days: float = 7.0
     keep: bool = False
@@ -85,14 +86,17 @@ class DockerSettings:
     facts: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        for name in ("answer_timeout", "command_timeout", "lease"):
+        for name in ("answer_timeout", "lease"):
             value = getattr(self, name)
-            if not value > 0:
-                message = f"{_PROPERTIES[name]} must be positive, got {value:g}"
+            if not 0 < value <= _MAX_SECONDS:
+                message = (
+                    f"{_PROPERTIES[name]} must be more than 0 and at most "
+                    f"{_MAX_SECONDS}, got {value:g}"
+                )
                 raise ConfigError(message)
-        if self.retention_days < 0:
+        if not 0 <= self.retention_days <= _MAX_DAYS:
             message = (
-                "dockerImageRetentionDays must not be negative, "
+                f"dockerImageRetentionDays must be from 0 to {_MAX_DAYS}, "
                 f"got {self.retention_days:g}"
             )
             raise ConfigError(message)
@@ -101,7 +105,6 @@ class DockerSettings:
 _PROPERTIES = {
     "exe": "DOCKER_EXE",
     "answer_timeout": "dockerAnswerTimeoutSecs",
-    "command_timeout": "dockerCommandTimeoutSecs",
     "lease": "dockerLeaseSecs",
     "retention_days": "dockerImageRetentionDays",
     "keep": "dockerKeep",

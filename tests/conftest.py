@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from hypothesis import settings
 
 from pysys_orch.clock import SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
@@ -18,6 +19,10 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
 )
 from pysys_orch.errors import DockerError
+
+# A busy machine is no failure: what takes too long is a matter of pytest-timeout.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 #: The image that `scripts/images` makes.
 BUSYBOX = "pysys-orch-test/busybox:1"

@@ -54,6 +54,7 @@ log = logging.getLogger("pysys.orch.docker")
 
 _T = TypeVar("_T")
 
+_LOOK_EVERY = 0.5
 _TAIL_LINES = 5
 _SETTLE_TIMEOUT = 30.0
 
@@ -93,6 +94,7 @@ class DockerContainer(DockerHelper):
         self._aliases: tuple[str, ...] = ()
         self._followers: dict[str, LogFollower] = {}
         self._watch: Watch | None = None
+        self._looked = (-1, 0.0)  # events heard by then, and when it was looked at
         self._lock = threading.Lock()
 
     # Making one -------------------------------------------------------------------
@@ -642,9 +644,18 @@ class DockerContainer(DockerHelper):
 
     # Inside ---------------------------------------------------------------------------
 
-    def _environmentLabels(self) -> list[str]:
-        """Return nothing: a container's environment is itself."""
-        return []
+    def _environmentFilters(self) -> list[str]:
+        """Return what ``docker ps`` filters by: a container's environment is itself."""
+        return [f"id={self._id()}"]
+
+    def _environmentOf(self, path: str) -> list[dict[str, Any]]:
+        """Return its own volumes or networks."""
+        engine, found = self._engine(), self._inspect()
+        if path == "/networks":
+            networks = found["NetworkSettings"]["Networks"].values()
+            return [engine.inspect_network(each["NetworkID"]) for each in networks]
+        volumes = [each for each in found["Mounts"] if each["Type"] == "volume"]
+        return [{"Name": each["Name"], "Driver": each["Driver"]} for each in volumes]
 
     def _spec(self, session: Session, cmd: Sequence[str] | str | None) -> ContainerSpec:
         user = f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else ""
@@ -788,6 +799,16 @@ class DockerContainer(DockerHelper):
         )
 
     def _requireAlive(self) -> None:
+        """Raise if the container has ended.
+
+        The engine is asked when an event has come, and now and then all the same.
+        """
+        clock = Session.of(self.parent).clock
+        heard = 0 if self._watch is None else self._watch.count
+        seen, at = self._looked
+        if heard == seen and clock.instant() - at < _LOOK_EVERY:
+            return
+        self._looked = (heard, clock.instant())
         try:
             state = self._inspect()["State"]
         except NotFoundError:

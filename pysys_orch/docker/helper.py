@@ -103,8 +103,9 @@ class DockerHelper:
         """
         path = str(Path(self.parent.output, stdout))
         arguments = ["ps", "--all", "--no-trunc"]
-        for label in self._environmentLabels():
-            arguments += ["--filter", f"label={label}"]
+        with self.reporting():
+            for each in self._environmentFilters():
+                arguments += ["--filter", each]
         return self._executeDockerCommand(
             self.parent,
             arguments,
@@ -130,8 +131,10 @@ class DockerHelper:
             inside the environment, the full name the one on the engine.
         """
         with self.reporting():
-            listed = self._api("/volumes", name)["Volumes"] or []
-            return {_shortName(each): (each["Driver"], each["Name"]) for each in listed}
+            return {
+                _shortName(each): (each["Driver"], each["Name"])
+                for each in self._listed("/volumes", name)
+            }
         return {}
 
     def getNetworks(
@@ -151,7 +154,7 @@ class DockerHelper:
         with self.reporting():
             return {
                 _shortName(each): (each["Driver"], each["Name"], each["Id"])
-                for each in self._api("/networks", name)
+                for each in self._listed("/networks", name)
             }
         return {}
 
@@ -248,22 +251,25 @@ class DockerHelper:
         """Turn errors in the block into outcomes of the parent."""
         return Reporting(self.parent, abortOnError=abortOnError)
 
-    def _environmentLabels(self) -> list[str]:
-        """Return the labels, as ``key=value``, that all in this environment carry."""
+    def _environmentFilters(self) -> list[str]:
+        """Return what ``docker ps`` filters by to find this environment."""
         labels = Session.of(self.parent).labels(self.parent)
-        return [f"{key}={labels[key]}" for key in (RUN_LABEL, TEST_LABEL)]
+        return [f"label={key}={labels[key]}" for key in (RUN_LABEL, TEST_LABEL)]
 
-    def _api(self, path: str, name: str | None) -> Any:  # noqa: ANN401 -- JSON
-        """List what is of this environment, or of another that has *name*."""
-        engine = Session.of(self.parent).engine()
+    def _environmentOf(self, path: str) -> list[dict[str, Any]]:
+        """Return the volumes or networks of this environment, as the engine does."""
+        filters = self._environmentFilters()
+        labels = [each.removeprefix("label=") for each in filters]
+        return Session.of(self.parent).engine().list_labelled(path, labels)
+
+    def _listed(self, path: str, name: str | None) -> list[dict[str, Any]]:
+        """Return the volumes or networks of this environment or of the one named."""
         if name is None:
-            return engine.list_labelled(path, self._environmentLabels())
-        listed: Any = None
-        for label in ("com.docker.compose.project", "com.docker.stack.namespace"):
-            listed = engine.list_labelled(path, [f"{label}={name}"])
-            if listed["Volumes"] if isinstance(listed, dict) else listed:
-                break
-        return listed
+            return self._environmentOf(path)
+        engine = Session.of(self.parent).engine()
+        composed = engine.list_labelled(path, [f"com.docker.compose.project={name}"])
+        stacked = engine.list_labelled(path, [f"com.docker.stack.namespace={name}"])
+        return composed or stacked
 
 
 class Reporting:

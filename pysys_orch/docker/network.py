@@ -50,7 +50,7 @@ class DockerNetwork(DockerHelper):
             network._name = session.name(parent, displayName)
             session.belongings(parent).add(network)
             engine.create_network(
-                network._name, session.labels(parent), {"internal": internal}
+                network._name, session.labels(parent), {"Internal": internal}
             )
         return network
 

@@ -36,7 +36,6 @@ class DockerRunnerPlugin:
 
     * ``DOCKER_EXE``: path of the docker client
     * ``dockerAnswerTimeoutSecs`` (5): how long an engine may take to answer at first
-    * ``dockerCommandTimeoutSecs`` (600): limit of commands that have none of their own
     * ``dockerImageRetentionDays`` (7): how long an unused image is kept
     * ``dockerKeep`` (false): whether to keep what a failed test made
     * ``dockerLeaseSecs`` (300): how long this run counts as alive, without a sign of

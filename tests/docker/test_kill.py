@@ -73,7 +73,7 @@ def reaper_of(pid: int) -> int:
                 words = (entry.parent / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == pid and b"docker.engine.reaper" in words:
+            if int(fields[1]) == pid and b"docker.engine.reaping" in words:
                 return int(entry.parent.name)
         time.sleep(0.01)
     raise AssertionError(f"run {pid} has no reaper")

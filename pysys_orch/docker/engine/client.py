@@ -1,7 +1,5 @@
-"""The one module that speaks the Engine API.
+"""The one module that knows the Engine API.
 
-It stands on the Docker SDK's low-level client, which knows sockets, TLS, ssh, pipes and
-contexts, and is imported on first use: it costs more than all the rest of this package.
 Every call has a time limit; every failure is one of `pysys_orch.errors`.
 
 Source:
@@ -13,15 +11,23 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 from pysys_orch.docker.engine.model import Found, Kind, Resource
 from pysys_orch.docker.engine.ownership import CACHE_LABEL, is_cache_tag
+from pysys_orch.docker.engine.transport import (
+    CONNECTION_ERRORS,
+    Response,
+    SdkTransport,
+    Transport,
+    open_transport,
+    without_credentials,
+)
 from pysys_orch.errors import (
-    ConfigError,
     ConflictError,
     DockerError,
     EngineAnswerError,
@@ -29,23 +35,12 @@ from pysys_orch.errors import (
     NotFoundError,
 )
 
-if TYPE_CHECKING:
-    from io import BufferedReader
-
-    import requests
-    from docker import APIClient
-    from docker.tls import TLSConfig
-
 Json = dict[str, Any]
-_T = TypeVar("_T")
-
-#: Where an engine is when nobody says otherwise.
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 _ANSWER_TIMEOUT = 60.0  # removing a large container takes many seconds on a busy disk
 _FRAME_HEADER = struct.Struct(">BxxxL")
+_FIRST_REFUSAL = 400
 _ERROR_STREAM = 3  # the engine's own words about a log that it cannot read on
-_READ_SIZE = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,48 +60,30 @@ class LogFrame:
 
 
 class _Stream:
-    """An open response, which any thread may end while another one reads it.
+    """An open answer, which any thread may end while another one reads it.
 
     Attributes:
         failure: Why it ended, where the engine did not mean it to end.
     """
 
-    def __init__(self, response: requests.Response, *, endpoint: str) -> None:
+    def __init__(self, response: Response, *, endpoint: str) -> None:
         self._response = response
         self._endpoint = endpoint
         self.failure: DockerError | None = None
 
     def without_limit(self) -> Self:
         """Wait for ever from now on: silence is no failure."""
-        raw: Any = self._response.raw
-        with contextlib.suppress(AttributeError):
-            raw.connection.sock.settimeout(None)
+        self._response.without_limit()
         return self
 
     def close(self) -> None:
         """End the stream, also while another thread reads it."""
-        raw: Any = self._response.raw
-        try:
-            raw.shutdown()
-        except Exception:  # noqa: BLE001 -- of whatever kind the connection is
-            # What is no socket, such as an ssh process, ends with its connection.
-            with contextlib.suppress(Exception):
-                raw.connection.sock.close()
-        # Not the response's own `close`: that gives the useless connection to the pool,
-        # which warns in the log, from any thread, once it has too many.
-        with contextlib.suppress(Exception):
-            raw.close()
+        self._response.close()
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield what arrives, all at once what has arrived together."""
-        raw = self._response.raw
         try:
-            file = getattr(getattr(raw, "_fp", None), "fp", None)
-            if raw.chunked and file is not None:
-                yield from _unchunked(file)
-            else:
-                while data := raw.read1(_READ_SIZE):
-                    yield data
+            yield from self._response.pieces()
         except Exception as failure:  # noqa: BLE001 -- whatever ends a stream ends it
             self._broke(_cause(failure, _ANSWER_TIMEOUT))
 
@@ -119,9 +96,7 @@ class _Stream:
 class LogStream(_Stream):
     """An open stream of log frames, which another thread may close."""
 
-    def __init__(
-        self, response: requests.Response, *, endpoint: str, framed: bool
-    ) -> None:
+    def __init__(self, response: Response, *, endpoint: str, framed: bool) -> None:
         super().__init__(response, endpoint=endpoint)
         self._framed = framed
 
@@ -179,10 +154,13 @@ class ApiEngine:
         host: The name or address under which published ports are reached.
     """
 
-    def __init__(self, api: APIClient, host: str, version: str) -> None:
-        self._api = api
-        self._host = host
-        self.endpoint = _without_credentials(host)
+    def __init__(
+        self, transport: Transport, host: str, version: str, api_version: str
+    ) -> None:
+        self._transport = transport
+        self._address = host
+        self._prefix = f"/v{api_version}"
+        self.endpoint = without_credentials(host)
         self.version = version
         self.local = host.startswith(("unix://", "npipe://"))
         remote = self.endpoint.partition("://")[2].partition(":")[0]
@@ -195,78 +173,54 @@ class ApiEngine:
         """Reach the engine that the docker client would use in *environment*.
 
         Args:
-            environment: Read for ``DOCKER_HOST``, ``DOCKER_CONTEXT``,
-                ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH``.
+            environment: What the docker client finds in its environment.
             timeout: Seconds within which it must answer for the first time.
 
         Raises:
-            ConfigError: The environment names a context that does not exist, or
-                an address that is none.
+            ConfigError: The environment names a context that does not exist, an
+                address that is none, or certificates that cannot be read.
             EngineUnreachableError: Nothing answers there in time.
         """
-        import docker
-        from docker.utils import kwargs_from_env
-
-        host = environment.get("DOCKER_HOST", "")
-        tls: TLSConfig | bool = False
-        if host:
-            arguments = kwargs_from_env(environment=dict(environment))
-            tls = arguments.get("tls", False)
-        else:
-            host, tls = _context(environment.get("DOCKER_CONTEXT"))
-        endpoint = _without_credentials(host)
+        transport, host = open_transport(environment)
+        endpoint = without_credentials(host)
         try:
-            api = docker.APIClient(
-                base_url=host,
-                tls=tls,
-                version="auto",
-                timeout=timeout,  # type: ignore[arg-type] # the stub says int
-                use_ssh_client=host.startswith("ssh://"),
-            )
-            version = str(api.version(api_version=False)["Version"])
-        except docker.errors.TLSParameterError as failure:
-            message = f"the TLS settings for {endpoint} do not fit: {failure}"
-            raise ConfigError(message) from failure
-        except Exception as failure:
-            if "Invalid bind address" in str(failure):
-                message = f"DOCKER_HOST={endpoint} is not an address: {failure}"
-                raise ConfigError(message) from failure
+            answer = transport.send("GET", "/version", body=None, timeout=timeout)
+            told = json.loads(answer.body())
+            version, api_version = str(told["Version"]), str(told["ApiVersion"])
+        except (KeyError, TypeError, ValueError):
+            cause = "what answers there is no Docker Engine"
+            raise EngineUnreachableError(endpoint, cause) from None
+        except CONNECTION_ERRORS as failure:
             raise EngineUnreachableError(endpoint, _cause(failure, timeout)) from None
-        api.timeout = round(_ANSWER_TIMEOUT)
-        return cls(api, host, version)
+        return cls(transport, host, version, api_version)
 
     def client_address(self) -> dict[str, str]:
         """Return what a docker client needs in its environment to find this engine.
 
-        Nothing where certificates are needed: those are in the client's own context.
+        Nothing where that is a matter of certificates or keys: the client finds these
+        by its own environment.
         """
-        return (
-            {}
-            if self._api.verify not in (True, None) or self._api.cert
-            else {"DOCKER_HOST": self._host}
-        )
+        if isinstance(self._transport, SdkTransport):
+            return {}
+        return {"DOCKER_HOST": self._address}
 
     def now(self) -> datetime:
         """Return the present by the engine's clock, in UTC."""
-        info = self._ask("ask the engine for its clock", self._api.info)
-        return _stamp(info["SystemTime"])
+        return _stamp(self._get("ask the engine for its clock", "/info")["SystemTime"])
 
     # Containers ---------------------------------------------------------------
 
     def create_container(self, name: str, body: Json) -> str:
         """Create a container from the API's own description; return its id."""
-        answer = self._ask(
-            f"create container {name}",
-            lambda: self._post_json("/containers/create", body, params={"name": name}),
-        )
+        words = f"create container {name}"
+        answer = self._post(words, "/containers/create", {"name": name}, body)
         return str(answer["Id"])
 
     def inspect_container(self, container: str) -> Json:
         """Return everything that the engine knows about a container."""
-        return self._ask(
-            f"inspect container {container}",
-            lambda: self._api.inspect_container(container),
-        )
+        path = f"/containers/{container}/json"
+        found: Json = self._get(f"inspect container {container}", path)
+        return found
 
     def start_container(self, container: str) -> None:
         """Start it; nothing happens if it runs."""
@@ -277,7 +231,7 @@ class ApiEngine:
         self._post(
             f"stop container {container}",
             f"/containers/{container}/stop",
-            params={"t": round(grace)},
+            {"t": round(grace)},
             timeout=grace + _ANSWER_TIMEOUT,
         )
 
@@ -286,17 +240,14 @@ class ApiEngine:
         self._post(
             f"restart container {container}",
             f"/containers/{container}/restart",
-            params={"t": round(grace)},
+            {"t": round(grace)},
             timeout=grace + _ANSWER_TIMEOUT,
         )
 
     def kill_container(self, container: str, signal: str) -> None:
         """Send it a signal."""
-        self._post(
-            f"send {signal} to container {container}",
-            f"/containers/{container}/kill",
-            params={"signal": signal},
-        )
+        words = f"send {signal} to container {container}"
+        self._post(words, f"/containers/{container}/kill", {"signal": signal})
 
     def pause_container(self, container: str) -> None:
         """Freeze its processes."""
@@ -336,41 +287,34 @@ class ApiEngine:
             "since": _unix_time(since) if since else "0",
             "tail": "all" if tail is None else str(tail),
         }
-        response = self._ask(
-            f"read the log of container {container}",
-            lambda: self._request(
-                "GET",
-                f"/containers/{container}/logs",
-                params=parameters,
-                stream=True,
-            ),
-        )
-        stream = LogStream(response, endpoint=self.endpoint, framed=framed)
+        words = f"read the log of container {container}"
+        answer = self._ask(words, "GET", f"/containers/{container}/logs", parameters)
+        stream = LogStream(answer, endpoint=self.endpoint, framed=framed)
         return stream.without_limit() if follow else stream
 
     # Images, networks, volumes -----------------------------------------------
 
     def inspect_image(self, image: str) -> Json:
         """Return everything that the engine knows about an image."""
-        return self._ask(
-            f"inspect image {image}", lambda: self._get(f"/images/{image}/json")
-        )
+        found: Json = self._get(f"inspect image {image}", f"/images/{image}/json")
+        return found
 
     def image_tags(self, repository: str) -> list[str]:
         """Return the tags of all images in *repository*."""
-        filters = json.dumps({"reference": [repository]})
-        listed = self._ask(
+        listed = self._get(
             f"list images of {repository}",
-            lambda: self._get("/images/json", params={"filters": filters}),
+            "/images/json",
+            {"filters": json.dumps({"reference": [repository]})},
         )
         return [tag for each in listed for tag in each.get("RepoTags") or []]
 
     def tag_image(self, image: str, tag: str) -> None:
         """Give an image one more name; the engine notes the time."""
         repository, _, name = tag.partition(":")
-        self._ask(
+        self._post(
             f"tag image {image} as {tag}",
-            lambda: self._api.tag(image, repository, name or "latest", force=True),
+            f"/images/{image}/tag",
+            {"repo": repository, "tag": name or "latest"},
         )
 
     def commit_container(
@@ -379,64 +323,49 @@ class ApiEngine:
         """Make an image of a container's file system; return the image's id."""
         repository, _, name = tag.partition(":")
         changes = [f"LABEL {key}={json.dumps(text)}" for key, text in labels.items()]
-        answer = self._ask(
+        answer = self._post(
             f"commit container {container} as {tag}",
-            lambda: self._request(
-                "POST",
-                "/commit",
-                params={
-                    "container": container,
-                    "repo": repository,
-                    "tag": name or "latest",
-                    "changes": "\n".join(changes),
-                },
-                json={},
-                timeout=_ANSWER_TIMEOUT * 10,
-            ),
+            "/commit",
+            {
+                "container": container,
+                "repo": repository,
+                "tag": name or "latest",
+                "changes": "\n".join(changes),
+            },
+            {},
+            timeout=_ANSWER_TIMEOUT * 10,
         )
-        return str(answer.json()["Id"])
+        return str(answer["Id"])
 
     def create_network(
         self, name: str, labels: Mapping[str, str], options: Json
     ) -> str:
         """Create a network; return its id."""
-        answer = self._ask(
-            f"create network {name}",
-            lambda: self._api.create_network(
-                name, labels=dict(labels), check_duplicate=True, **options
-            ),
-        )
+        body = {"Name": name, "Labels": dict(labels), "CheckDuplicate": True, **options}
+        answer = self._post(f"create network {name}", "/networks/create", body=body)
         return str(answer["Id"])
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Create a volume."""
-        self._ask(
-            f"create volume {name}",
-            lambda: self._api.create_volume(name, labels=dict(labels)),
-        )
+        body = {"Name": name, "Labels": dict(labels)}
+        self._post(f"create volume {name}", "/volumes/create", body=body)
 
     def inspect_network(self, network: str) -> Json:
         """Return everything that the engine knows about a network."""
-        return self._ask(
-            f"inspect network {network}", lambda: self._api.inspect_network(network)
-        )
+        found: Json = self._get(f"inspect network {network}", f"/networks/{network}")
+        return found
 
-    def connect_network(self, network: str, container: str, aliases: list[str]) -> None:
-        """Give a container an address in a network."""
-        self._ask(
-            f"connect container {container} to network {network}",
-            lambda: self._api.connect_container_to_network(
-                container, network, aliases=aliases
-            ),
-        )
+    def list_labelled(self, path: str, labels: list[str]) -> list[Json]:
+        """Return the volumes or networks that carry all of *labels*.
 
-    def list_labelled(self, path: str, labels: list[str]) -> Any:  # noqa: ANN401 -- JSON
-        """Return what the engine lists at *path* of what carries all of *labels*."""
+        Args:
+            path: ``/volumes`` or ``/networks``.
+            labels: Each as ``key=value``.
+        """
         filters = json.dumps({"label": labels})
-        return self._ask(
-            f"list {path.strip('/')}",
-            lambda: self._get(path, params={"filters": filters}),
-        )
+        listed = self._get(f"list {path.strip('/')}", path, {"filters": filters})
+        found: list[Json] = listed["Volumes"] if path == "/volumes" else listed
+        return found or []
 
     # Events -------------------------------------------------------------------
 
@@ -449,16 +378,8 @@ class ApiEngine:
         parameters = {"filters": json.dumps({"type": ["container"]})}
         if since is not None:
             parameters["since"] = f"{since.timestamp():.9f}"
-        response = self._ask(
-            "watch the engine's events",
-            lambda: self._request(
-                "GET",
-                "/events",
-                params=parameters,
-                stream=True,
-            ),
-        )
-        return EventStream(response, endpoint=self.endpoint).without_limit()
+        answer = self._ask("watch the engine's events", "GET", "/events", parameters)
+        return EventStream(answer, endpoint=self.endpoint).without_limit()
 
     # Collection ---------------------------------------------------------------
 
@@ -490,18 +411,11 @@ class ApiEngine:
             Kind.CONTAINER: {"force": 1, "v": 1},
             Kind.VOLUME: {"force": 1},
         }.get(resource.kind, {})
-        self._ask(
-            f"remove {resource}",
-            lambda: self._request(
-                "DELETE", f"/{resource.kind}s/{resource.id}", params=parameters
-            ),
-        )
+        path = f"/{resource.kind}s/{resource.id}"
+        self._fetch(f"remove {resource}", "DELETE", path, parameters)
 
     def _containers(self) -> Iterator[Found]:
-        listed = self._ask(
-            "list containers", lambda: self._get("/containers/json", params={"all": 1})
-        )
-        for each in listed:
+        for each in self._get("list containers", "/containers/json", {"all": 1}):
             names = each.get("Names") or [each["Id"]]
             yield Found(
                 resource=Resource(
@@ -512,7 +426,7 @@ class ApiEngine:
             )
 
     def _networks(self) -> Iterator[Found]:
-        for each in self._ask("list networks", lambda: self._get("/networks")):
+        for each in self._get("list networks", "/networks"):
             yield Found(
                 resource=Resource(kind=Kind.NETWORK, id=each["Id"], name=each["Name"]),
                 created=_stamp(each["Created"]),
@@ -520,8 +434,7 @@ class ApiEngine:
             )
 
     def _volumes(self) -> Iterator[Found]:
-        listed = self._ask("list volumes", lambda: self._get("/volumes"))
-        for each in listed.get("Volumes") or []:
+        for each in self._get("list volumes", "/volumes").get("Volumes") or []:
             name = each["Name"]
             yield Found(
                 resource=Resource(kind=Kind.VOLUME, id=name, name=name),
@@ -530,7 +443,7 @@ class ApiEngine:
             )
 
     def _images(self) -> Iterator[Found]:
-        for each in self._ask("list images", lambda: self._get("/images/json")):
+        for each in self._get("list images", "/images/json"):
             labels = each.get("Labels") or {}
             created = datetime.fromtimestamp(each["Created"], UTC)
             tags = [tag for tag in each.get("RepoTags") or [] if "<none>" not in tag]
@@ -552,7 +465,7 @@ class ApiEngine:
 
     def _swarm(self, kind: Kind, path: str) -> Iterator[Found]:
         try:
-            listed = self._ask(f"list {kind}s", lambda: self._get(path))
+            listed = self._get(f"list {kind}s", path)
         except EngineAnswerError as refusal:
             # 503 (406 on some engines): this engine takes part in no swarm, or
             # does not manage it.
@@ -569,39 +482,64 @@ class ApiEngine:
 
     # Requests -----------------------------------------------------------------
 
-    def _get(self, path: str, **options: Any) -> Any:  # noqa: ANN401 -- JSON
-        return self._request("GET", path, **options).json()
+    def _get(self, words: str, path: str, parameters: Json | None = None) -> Any:  # noqa: ANN401
+        return json.loads(self._fetch(words, "GET", path, parameters))
 
-    def _post_json(self, path: str, body: Json, **options: Any) -> Any:  # noqa: ANN401
-        return self._request("POST", path, json=body, **options).json()
-
-    def _post(self, request: str, path: str, **options: Any) -> None:
-        self._ask(request, lambda: self._request("POST", path, **options))
-
-    def _request(
+    def _post(
         self,
+        words: str,
+        path: str,
+        parameters: Json | None = None,
+        body: Json | None = None,
+        *,
+        timeout: float = _ANSWER_TIMEOUT,
+    ) -> Any:  # noqa: ANN401 -- JSON
+        answer = self._fetch(words, "POST", path, parameters, body, timeout=timeout)
+        return json.loads(answer or "null")
+
+    def _fetch(
+        self,
+        words: str,
         method: str,
         path: str,
+        parameters: Json | None = None,
+        body: Json | None = None,
         *,
-        timeout: float | tuple[float, float | None] = _ANSWER_TIMEOUT,
-        **options: Any,
-    ) -> requests.Response:
-        url = f"{self._api.base_url}/v{self._api.api_version}{path}"
-        response = self._api.request(method, url, timeout=timeout, **options)
-        response.raise_for_status()
-        return response
+        timeout: float = _ANSWER_TIMEOUT,
+    ) -> bytes:
+        """Send a request, and return all of the answer."""
+        answer = self._ask(words, method, path, parameters, body, timeout=timeout)
+        with self._speaking(words, timeout):
+            return answer.body()
 
-    def _ask(self, request: str, call: Callable[[], _T]) -> _T:
-        """Do what *call* does, and say what became of *request* if it fails."""
-        import requests
-        from docker.errors import APIError, DockerException
+    def _ask(
+        self,
+        words: str,
+        method: str,
+        path: str,
+        parameters: Json | None = None,
+        body: Json | None = None,
+        *,
+        timeout: float = _ANSWER_TIMEOUT,
+    ) -> Response:
+        """Send a request; say what became of it, in *words*, if it fails."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        target = f"{self._prefix}{quote(path, safe='/:@')}{query}"
+        data = None if body is None else json.dumps(body).encode()
+        with self._speaking(words, timeout):
+            answer = self._transport.send(method, target, body=data, timeout=timeout)
+            if answer.status < _FIRST_REFUSAL:
+                return answer
+            said = answer.body()
+        raise _refusal(words, answer.status, said)
 
+    @contextlib.contextmanager
+    def _speaking(self, words: str, timeout: float) -> Iterator[None]:
+        """Say what was wanted, in *words*, when the connection fails."""
         try:
-            return call()
-        except (requests.HTTPError, APIError) as failure:
-            raise _refusal(request, failure) from None
-        except (requests.RequestException, DockerException) as failure:
-            cause = f"could not {request}: {_cause(failure, _ANSWER_TIMEOUT)}"
+            yield
+        except CONNECTION_ERRORS as failure:
+            cause = f"could not {words}: {_cause(failure, timeout)}"
             raise EngineUnreachableError(self.endpoint, cause) from None
 
 
@@ -617,65 +555,13 @@ class EventStream(_Stream):
                     yield json.loads(line)
 
 
-def _unchunked(file: BufferedReader) -> Iterator[bytes]:
-    """Yield what is in the chunks of an HTTP response as it arrives.
-
-    `http.client` reads one chunk at a time, and an engine makes a chunk of every line:
-    this is three times as fast, and tells what has arrived together.
-
-    Raises:
-        EOFError: The response ended before its last chunk.
-    """
-    buffer = b""
-    while data := file.read1(_READ_SIZE):
-        buffer += data
-        contents = []
-        size, position = -1, 0
-        while (line := buffer.find(b"\r\n", position)) >= 0:
-            size = int(buffer[position:line].partition(b";")[0], 16)
-            begin = line + 2
-            if size == 0 or len(buffer) < begin + size + 2:
-                break
-            contents.append(buffer[begin : begin + size])
-            position = begin + size + 2
-        buffer = buffer[position:]
-        if contents:
-            yield b"".join(contents)
-        if size == 0:
-            return
-    message = "the connection was closed"
-    raise EOFError(message)
-
-
-def _context(name: str | None) -> tuple[str, TLSConfig | bool]:
-    """Return host and TLS settings of the docker context in use."""
-    from docker.context import ContextAPI
-    from docker.errors import DockerException
-
+def _refusal(request: str, status: int, said: bytes) -> EngineAnswerError:
     try:
-        contexts = {each.Name: each for each in ContextAPI.contexts()}
-        context = contexts.get(name or ContextAPI.get_current_context().Name)
-    except (DockerException, OSError, ValueError, AttributeError) as failure:
-        message = f"docker context {name or 'in use'} cannot be read: {failure}"
-        raise ConfigError(message) from failure
-    if context is None:
-        known = ", ".join(sorted(contexts))
-        message = f"there is no docker context {name!r}; there are {known}"
-        raise ConfigError(message)
-    host = (context.Host or DEFAULT_HOST).replace("http+unix://", "unix://")
-    return host, context.TLSConfig if context.TLSMaterial else False
-
-
-def _refusal(request: str, failure: Exception) -> EngineAnswerError:
-    response: requests.Response | None = getattr(failure, "response", None)
-    status = 0 if response is None else response.status_code
-    try:
-        words = "" if response is None else response.json()["message"]
+        words = str(json.loads(said)["message"])
     except (ValueError, KeyError, TypeError):
-        words = "" if response is None else response.text
-    explanation = " ".join(words.split()) or str(failure)
+        words = said.decode("utf-8", "replace")
     known = {404: NotFoundError, 409: ConflictError}.get(status, EngineAnswerError)
-    return known(request, status, explanation)
+    return known(request, status, " ".join(words.split()) or "no reason given")
 
 
 def _cause(failure: BaseException, timeout: float) -> str:
@@ -694,11 +580,6 @@ def _cause(failure: BaseException, timeout: float) -> str:
         if cause in words:
             return cause.lower()
     return words.strip().rpartition("\n")[2][:200] or type(failure).__name__
-
-
-def _without_credentials(host: str) -> str:
-    scheme, mark, rest = host.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 def _stamp(text: str) -> datetime:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pysys_orch.clock import Clock
 from pysys_orch.docker.engine.model import Found, Kind, Resource
@@ -33,6 +32,9 @@ from pysys_orch.errors import (
     EngineAnswerError,
     NotFoundError,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 #: How many removals are under way at once; more do not make an engine faster.
 PARALLEL_REMOVALS = 8
@@ -168,26 +170,30 @@ def sweep(
         engine: Where.
         plan: What, in the order of removal.
         clock: What to wait on.
-        patience: Seconds for which to try again.
+        patience: Seconds for which to try again, for each kind of thing.
         parallel: How many removals may be under way at once.
     """
     report = Report()
     if not plan:
         return report
-    deadline = clock.instant() + patience
+    # Imported late: most collections find nothing to remove.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(parallel, "orch-sweep") as pool:
         for stage in _stages(plan):
-            report += _sweep_stage(engine, stage, pool, clock, deadline)
+            report += _sweep_stage(engine, stage, pool, clock, patience)
     return report
 
 
 def _sweep_stage(
     engine: Engine,
     stage: Sequence[Doomed],
-    pool: ThreadPoolExecutor,
+    pool: Executor,
     clock: Clock,
-    deadline: float,
+    patience: float,
 ) -> Report:
+    # Anew for each kind: a hundred containers alone may take longer than that.
+    deadline = clock.instant() + patience
     removed: list[Doomed] = []
     waiting = list(stage)
     never = threading.Event()
@@ -216,13 +222,21 @@ def _remove(engine: Engine, each: Doomed) -> DockerError | None:
             return None
         return conflict
     except EngineAnswerError as refusal:
-        # Engines word "it was gone in between" in many ways.
-        if "no such" in refusal.explanation.lower():
-            return None
-        return refusal
+        return None if _says_gone(refusal, each.resource) else refusal
     except DockerError as failure:
         return failure
     return None
+
+
+def _says_gone(refusal: EngineAnswerError, resource: Resource) -> bool:
+    """Return whether a refusal other than HTTP 404 means that it is not there.
+
+    An engine says so with HTTP 500 of a network of its swarm. But that some file is
+    missing tells nothing about the resource.
+    """
+    words = refusal.explanation.lower()
+    gone = f"{resource.kind} {resource.id} not found".lower()
+    return f"no such {resource.kind}" in words or gone in words
 
 
 def _stages(plan: Sequence[Doomed]) -> Iterable[list[Doomed]]:

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# What docker says after it has said what is wrong.
+# What docker says after it has said what is wrong, and its excerpts.
 _ASIDES = re.compile(
-    r"See '|Run '|Usage:|View build details|-{3,}$|DEPRECATED|\s+Install the buildx"
-    r"|Learn more at|>>>|\s*\d+ \|"
+    r"See '|Run '|View build details|Learn more at|-{3,}$|DEPRECATED|>>>|\s*\d+ \|"
+    r"|\s{12}"  # goes on about what is deprecated
 )
+# From here on docker only explains.
+_EPILOGUE = re.compile(r"^(Usage:|What's next)", re.MULTILINE | re.IGNORECASE)
 _PREFIXES = re.compile(r"^(docker: |Error response from daemon: |Error: |ERROR: )+")
 _MAX_WORDS = 300
 
@@ -115,12 +117,13 @@ def names_user(extra: Iterable[str]) -> bool:
 
 def chosen_name(extra: Sequence[str]) -> str | None:
     """Return the name that arguments of ``docker run`` give to the container."""
+    name = None
     for number, each in enumerate(extra):
         if each.startswith("--name="):
-            return each.removeprefix("--name=")
-        if each == "--name" and number + 1 < len(extra):
-            return extra[number + 1]
-    return None
+            name = each.removeprefix("--name=")
+        elif each == "--name" and number + 1 < len(extra):
+            name = extra[number + 1]
+    return name  # the last one, as docker does
 
 
 def last_words(output: str) -> str:
@@ -131,8 +134,8 @@ def last_words(output: str) -> str:
     Returns:
         One line of at most 300 characters; empty if nothing was said.
     """
-    lines = (_ESCAPES.sub("", line).rstrip() for line in output.splitlines())
-    telling = [line for line in lines if line.strip() and not _ASIDES.match(line)]
+    output = _ESCAPES.sub("", output)
+    telling = _telling(_EPILOGUE.split(output, maxsplit=1)[0]) or _telling(output)
     if not telling:
         return ""
     words = _PREFIXES.sub("", telling[-1].strip())
@@ -153,6 +156,11 @@ def port_key(port: int | str) -> str:
         message = f"a port is of tcp, udp or sctp, got {port!r}"
         raise ValueError(message)
     return f"{int(number)}/{protocol or 'tcp'}"
+
+
+def _telling(output: str) -> list[str]:
+    lines = (line.rstrip() for line in output.splitlines())
+    return [line for line in lines if line and not _ASIDES.match(line)]
 
 
 def _csv(*fields: str) -> str:

@@ -115,7 +115,7 @@ class Owner:
 
     @property
     def key(self) -> str:
-        """At most 27 characters of ``[a-z0-9-]``, the same for equal owners only."""
+        """At most 31 characters of ``[a-z0-9-]``, the same for equal owners only."""
         facts = f"{self.scope}-{_base36(self.pid)}-{_base36(self.start)}"
         return f"po{_check_digits(facts)}-{facts}"
 
@@ -187,7 +187,7 @@ def unique_name(owner: Owner, stamp: datetime, draw: str) -> str:
         draw: Four hexadecimal digits that nobody else draws.
 
     Returns:
-        At most 48 characters that begin with ``pysys``, the process id and the time,
+        At most 52 characters that begin with ``pysys``, the process id and the time,
         and hold all of the owner's key.
     """
     check, scope, _, start = re.findall(r"[0-9a-z]+", owner.key.removeprefix("po"))
@@ -226,10 +226,10 @@ def owner_of(found: Found) -> Owner | None:
     name of the composition, stack or service that it belongs to. Of an image only the
     tag counts, since an image inherits the labels of what it was made from.
     """
-    labelled = found.labels.get(RUN_LABEL)
     if found.resource.kind is Kind.IMAGE:
         return Owner.parse(found.resource.name)
-    if labelled is not None:
+    # Empty is what `disowned` leaves to the containers of an image: no label at all.
+    if labelled := found.labels.get(RUN_LABEL):
         return Owner.parse(labelled)
     names = [found.resource.name]
     names += [found.labels[key] for key in _FOREIGN_NAMES if key in found.labels]

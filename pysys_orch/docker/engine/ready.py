@@ -114,6 +114,8 @@ def accepts_connections(host: str, port: int, *, direct: bool) -> bool:
     except ConnectionError:
         return False
     with connection:
+        if _is_own_echo(connection):
+            return False
         if direct:
             return True
         connection.settimeout(_PROXY_PATIENCE)
@@ -123,6 +125,18 @@ def accepts_connections(host: str, port: int, *, direct: bool) -> bool:
             return True
         except ConnectionError:
             return False
+
+
+def _is_own_echo(connection: socket.socket) -> bool:
+    """Return whether a socket is connected to itself.
+
+    TCP allows that, and the kernel does it once in some ten thousand tries where nobody
+    listens: when the port it chooses for our side is the very port that we ask for.
+    """
+    try:
+        return bool(connection.getsockname() == connection.getpeername())
+    except OSError:  # closed by the other side already, so there is one
+        return False
 
 
 def _quoted(lines: Sequence[str]) -> str:

@@ -15,33 +15,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from pysys_orch.clock import Clock, SystemClock
-from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.collect import Policy, Report, plan_collection, sweep
-from pysys_orch.docker.engine.ownership import (
-    MARKER_VARIABLE,
-    Domain,
-    Owner,
-    start_of_process,
-    this_domain,
-)
-from pysys_orch.errors import DockerError, OrchError
+from pysys_orch.docker.engine.ownership import Owner
 from pysys_orch.settings import DockerSettings, inherited_environment
 
-#: Seconds after a run's death at which the reaper looks again.
-PASSES = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-
-_PATIENCE = 60.0  # an engine may be down at the moment when a run is killed
+_PROCESS = "pysys_orch.docker.engine.reaping"
 
 
 class Reaper:
@@ -73,7 +57,7 @@ class Reaper:
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 # -P: a module in the working directory is not the one that is meant.
-                [sys.executable, "-P", "-m", __spec__.name, json.dumps(task)],
+                [sys.executable, "-P", "-m", _PROCESS, json.dumps(task)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -121,155 +105,3 @@ class Reaper:
             assert self._process.stdin is not None  # noqa: S101 -- it is a pipe
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
-
-
-def collect(
-    engine: ApiEngine, policy: Policy, *, clock: Clock, patience: float = 5.0
-) -> Report:
-    """Remove from an engine what nobody needs any more."""
-    plan = plan_collection(engine.listing(), now=engine.now(), policy=policy)
-    return sweep(engine, plan, clock=clock, patience=patience)
-
-
-def told(report: Report) -> dict[str, list[str]]:
-    """Return a report as sentences."""
-    return {
-        "removed": [f"{each.resource}: {each.reason}" for each in report.removed],
-        "failures": [str(failure) for failure in report.failures],
-    }
-
-
-def main(task: Mapping[str, Any]) -> None:
-    """Be the reaper that *task* describes, until the run is over."""
-    for ignored in (signal.SIGINT, signal.SIGTERM):
-        # A job that is cancelled gets these in all its processes; ours is still to do.
-        signal.signal(ignored, signal.SIG_IGN)
-    owner = Owner.parse(task["owner"])
-    if owner is None:
-        message = f"not an owner's key: {task['owner']!r}"
-        raise SystemExit(message)
-    policy = Policy(
-        domain=this_domain(),
-        start_of=start_of_process,
-        lease=timedelta(seconds=task["lease"]),
-        retention=timedelta(days=task["retention"]),
-    )
-    environments = [inherited_environment()]
-    _end_clients(policy.domain)
-    try:
-        engine = ApiEngine.connect(environments[0], timeout=task["answer"])
-        answer = told(collect(engine, policy, clock=SystemClock()))
-    except OrchError as failure:
-        answer = {"removed": [], "failures": [str(failure)]}
-    with contextlib.suppress(OSError):  # the run may be gone already
-        print(json.dumps(answer), flush=True)  # noqa: T201 -- this is how it speaks
-    for heard in _messages(sys.stdin, owner):
-        if "over" in heard:
-            if answer["removed"]:
-                # Whoever left it may have asked the engine for more with its last
-                # breath.
-                _pass(environments[0], policy, SystemClock())
-            return
-        environments.append({**inherited_environment(), **heard["engine"]})
-    _reap(owner, policy, environments, clock=SystemClock())
-
-
-def _messages(stream: IO[str], owner: Owner) -> Iterator[dict[str, Any]]:
-    """Yield what a run says, until it is dead.
-
-    The end of the stream alone does not tell: a process that the run forked may hold
-    the other end.
-    """
-    watched = [stream.fileno()]
-    if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):
-            watched.append(os.pidfd_open(owner.pid))
-        if start_of_process(owner.pid) != owner.start:
-            return  # it died before we came to look
-    buffer = b""
-    while True:
-        ready, _, _ = select.select(watched, [], [])
-        if stream.fileno() not in ready:
-            return
-        # What the run said with its last breath counts.
-        data = os.read(stream.fileno(), 65536)
-        *lines, buffer = (buffer + data).split(b"\n")
-        yield from (json.loads(line) for line in lines)
-        if not data:
-            return
-
-
-def _reap(
-    owner: Owner,
-    policy: Policy,
-    environments: list[dict[str, str]],
-    *,
-    clock: Clock,
-) -> None:
-    """Remove all that *owner* has, and what is still being made for it."""
-    _end_clients(policy.domain)
-    begin = clock.instant()
-    never = threading.Event()
-    mine = Policy(
-        domain=policy.domain,
-        start_of=policy.start_of,
-        lease=policy.lease,
-        retention=policy.retention,
-        known=(owner,),
-    )
-    waiting = True
-    passes = iter(PASSES)
-    while waiting and clock.instant() < begin + _PATIENCE:
-        at = next(passes, None)
-        clock.wait_until(clock.instant() + 1.0 if at is None else begin + at, never)
-        quiet = True
-        for environment in environments:
-            quiet &= _pass(environment, mine, clock)
-        waiting = not quiet or clock.instant() < begin + PASSES[-1]
-        _end_clients(policy.domain)
-
-
-def _pass(environment: Mapping[str, str], policy: Policy, clock: Clock) -> bool:
-    """Look once; return whether there was nothing to do."""
-    try:
-        engine = ApiEngine.connect(environment)
-        report = collect(engine, policy, clock=clock, patience=1.0)
-    except DockerError as failure:
-        _write(str(failure))
-        return False
-    for line in told(report)["removed"]:
-        _write(f"removed {line}")
-    for line in told(report)["failures"]:
-        _write(f"left: {line}")
-    return not report.removed and not report.failures
-
-
-def _end_clients(domain: Domain) -> None:
-    """End the docker clients that dead runs left behind, by their mark.
-
-    What they asked an engine for would go on being made.
-    """
-    mark = f"{MARKER_VARIABLE}=".encode()
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            for variable in entry.read_bytes().split(b"\0"):
-                if not variable.startswith(mark):
-                    continue
-                owner = Owner.parse(variable.removeprefix(mark).decode())
-                if owner is not None and _is_dead(owner, domain):
-                    os.kill(int(entry.parent.name), signal.SIGKILL)
-
-
-def _is_dead(owner: Owner, domain: Domain) -> bool:
-    """Return whether an owner of this domain has ended; False for all others."""
-    here = owner.scope == domain.scope and domain.can_ask_kernel
-    return here and start_of_process(owner.pid) != owner.start
-
-
-def _write(line: str) -> None:
-    stamp = SystemClock().stamp().isoformat(timespec="milliseconds")
-    print(f"{stamp} {line}", file=sys.stderr, flush=True)  # noqa: T201 -- its log
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
