@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,7 +82,7 @@ class DockerSettings:
     lease: float = 300.0
     retention_days: float = 7.0
     keep: bool = False
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)  # proxies may have passwords
     facts: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -125,11 +125,11 @@ def docker_settings(
     """
     environment = client_environment()
     values: dict[str, Any] = {"environment": environment, "facts": _facts(project)}
-    for field in fields(DockerSettings):
-        name = _PROPERTIES.get(field.name)
+    for each in fields(DockerSettings):
+        name = _PROPERTIES.get(each.name)
         if name is None:
             continue
-        value = field.default
+        value = each.default
         try:
             if project is not None:
                 value = project.getProperty(name, value)
@@ -138,7 +138,7 @@ def docker_settings(
         except Exception as failure:
             message = f"{name} cannot be read: {failure}"
             raise ConfigError(message) from failure
-        values[field.name] = value
+        values[each.name] = value
     found = shutil.which(values["exe"], path=environment.get("PATH"))
     values["exe"] = found or values["exe"]
     return DockerSettings(**values)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +21,10 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
 )
 from pysys_orch.errors import DockerError
+
+# The folder of the `pytest` program is on the path. PySys keeps a `pysys.py` there that
+# would be taken for the package.
+sys.path[:] = [entry for entry in sys.path if not Path(entry, "pysys.py").is_file()]
 
 # A busy machine is no failure: what takes too long is a matter of pytest-timeout.
 settings.register_profile("patient", deadline=None)

@@ -117,12 +117,15 @@ class NestedProject:
 
     def results(self) -> dict[str, Result]:
         """Return what became of each test."""
-        text = (self.folder / "results.json").read_text(encoding="utf-8")
+        told = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
         return {
             each["testId"]: Result(
                 outcome=each["outcome"],
                 reason=each.get("outcomeReason", ""),
-                output=Path(self.folder, each["outputDir"]),
+                output=self.folder
+                / each["testDir"]
+                / "Output"
+                / told["runDetails"]["outDirName"],
             )
-            for each in json.loads(text)["results"]
+            for each in told["results"]
         }

@@ -23,7 +23,7 @@ from pysys_orch.docker.engine.command import (
     run_arguments,
 )
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.engine.ownership import disowned
+from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL, disowned
 from pysys_orch.docker.helper import (
     Docker,
     DockerHelper,
@@ -131,7 +131,11 @@ class DockerContainer(DockerHelper):
             session = Session.of(parent)
             if own:
                 session.belongings(parent).add(container)
-            found = session.engine().inspect_container(name)
+            try:
+                found = session.engine().inspect_container(name)
+            except NotFoundError:
+                message = f"there is no container {name}"
+                raise ContainerGoneError(message) from None
             container._container = str(found["Id"])
         return container
 
@@ -252,6 +256,9 @@ class DockerContainer(DockerHelper):
             engine = session.engine(environs)
             spec = self._spec(session, cmd)
             extra = [str(each) for each in extraArgs or ()]
+            if foreground:
+                # It goes with its test anyway, and until then can be asked how it went.
+                extra = [each for each in extra if each not in {"--rm", "--rm=true"}]
             self._environs = environs
             self._name = chosen_name(extra) or spec.name
             session.belongings(self.parent).add(self)
@@ -259,7 +266,7 @@ class DockerContainer(DockerHelper):
                 # Docker's arguments are for docker's own parser to understand.
                 self._runByCommand(spec, extra, environs, timeout, abortOnError)
             else:
-                self._runByEngine(engine, spec, environs, timeout)
+                self._runByEngine(engine, spec, environs, timeout, abortOnError)
             if not self._container:
                 return self
             log.info("Started %s as %s", self.displayName, self._name)
@@ -288,6 +295,7 @@ class DockerContainer(DockerHelper):
         """
         with self.reporting():
             self._engine().stop_container(self._id(), timeout)
+            self._settleLogs()
         return self
 
     def kill(self, signal: str = "KILL") -> DockerContainer:
@@ -298,6 +306,7 @@ class DockerContainer(DockerHelper):
         """
         with self.reporting():
             self._engine().kill_container(self._id(), signal)
+            self._settleLogs()
         return self
 
     def restart(self, timeout: float = 10) -> DockerContainer:
@@ -356,7 +365,7 @@ class DockerContainer(DockerHelper):
         with self.reporting():
             try:
                 return str(self._inspect()["State"]["Status"])
-            except NotFoundError:
+            except ContainerGoneError:
                 return "removed"
         return ""
 
@@ -435,7 +444,7 @@ class DockerContainer(DockerHelper):
                 state=BACKGROUND if background else FOREGROUND,
                 timeout=timeout,
                 displayName=f"docker exec {self.displayName}",
-                displayNamePostfix=f" {' '.join(words)[:60]}",
+                displayNamePostfix=f" {' '.join(' '.join(words).split())[:60]}",
                 abortOnError=abortOnError,
                 ignoreExitStatus=ignoreExitStatus,
             )
@@ -581,6 +590,8 @@ class DockerContainer(DockerHelper):
     def resource(self) -> Resource | None:
         """Return the container to remove."""
         name = self._name or self._container
+        if not self._container and not self._isOurs(name):
+            return None
         return Resource(kind=Kind.CONTAINER, id=self._container or name, name=name)
 
     def engineInUse(self) -> ApiEngine | None:
@@ -591,11 +602,11 @@ class DockerContainer(DockerHelper):
         """Write its inspection, its whole log and its events into *folder*."""
         from pysys_orch.docker.engine.logs import read_log
 
-        engine = self.engineInUse()
-        if engine is None:
+        engine, resource = self.engineInUse(), self.resource()
+        if engine is None or resource is None:
             return
         try:
-            found = engine.inspect_container(self._container or self._name)
+            found = engine.inspect_container(resource.id)
         except NotFoundError:
             return
         stem = fileName(self.displayName)
@@ -624,10 +635,12 @@ class DockerContainer(DockerHelper):
         failures = []
         for follower in self._followers.values():
             settled = follower.settle(_SETTLE_TIMEOUT)
+            # What was removed by others (``--rm``) cannot be read again.
+            removed = follower.ended
             follower.close()
             if follower.failure is not None:
                 failures.append(str(follower.failure))
-            elif not settled:
+            elif not settled and not removed:
                 failures.append(f"not read to its end within {_SETTLE_TIMEOUT:g} s")
         if self._watch is not None:
             self._watch.close()
@@ -685,7 +698,7 @@ class DockerContainer(DockerHelper):
             run_arguments(spec, extra),
             environs=environs,
             timeout=timeout,
-            displayNamePostfix=f" {self.displayName}",
+            displayNamePostfix=f" {spec.image} as {self.displayName}",
             abortOnError=abort,
             ignoreExitStatus=False,
         )
@@ -700,6 +713,7 @@ class DockerContainer(DockerHelper):
         spec: ContainerSpec,
         environs: Mapping[str, str] | None,
         timeout: float,
+        abort: bool,
     ) -> None:
         body = create_body(spec)
         try:
@@ -710,14 +724,17 @@ class DockerContainer(DockerHelper):
                 latest = f"{spec.image}:latest"
             else:
                 latest = spec.image
-            self._executeDockerCommand(
+            done = self._executeDockerCommand(
                 self.parent,
                 ["pull", latest],
                 environs=environs,
                 timeout=timeout,
-                abortOnError=True,
+                displayNamePostfix=f" {latest}",
+                abortOnError=abort,
                 ignoreExitStatus=False,
             )
+            if done.process is None or done.process.exitStatus != 0:
+                return
             container = engine.create_container(spec.name, body)
         self._container = container
         self._watchEvents()
@@ -741,14 +758,13 @@ class DockerContainer(DockerHelper):
         out, _ = allocateFiles(self.parent, f"docker run {self.displayName}")
         self._follow(Path(out).name.removesuffix(".out"))
         code = self._waitForExit(timeout)
-        follower = next(iter(self._followers.values()))
-        follower.settle(_SETTLE_TIMEOUT)
         if code:
             state = self._inspect()["State"]
-            lines = " ; ".join(self._tail()) or "it logged nothing"
+            lines = " ; ".join(self._tail())
+            said = f"its last words: {lines}" if lines else "it logged nothing"
             message = (
-                f"container {self.displayName} {ready.ending(state)}, "
-                f"its last words: {lines} (see {Path(out).name})"
+                f"container {self.displayName} {ready.ending(state)}, {said} "
+                f"(see {Path(out).name})"
             )
             raise ContainerGoneError(message)
 
@@ -772,7 +788,34 @@ class DockerContainer(DockerHelper):
         return Session.of(self.parent).engine(self._environs)
 
     def _inspect(self) -> dict[str, Any]:
-        return self._engine().inspect_container(self._id())
+        """Return its inspection.
+
+        Raises:
+            ContainerGoneError: It was removed.
+        """
+        try:
+            return self._engine().inspect_container(self._id())
+        except NotFoundError:
+            message = f"container {self.displayName} was removed"
+            raise ContainerGoneError(message) from None
+
+    def _isOurs(self, name: str) -> bool:
+        """Return whether the container of that name was made for our parent.
+
+        Where a test chose the name itself, somebody else's may have it already.
+        """
+        engine = self.engineInUse()
+        if engine is None or not name:
+            return False
+        try:
+            labels = engine.inspect_container(name)["Config"]["Labels"] or {}
+        except NotFoundError:
+            return False
+        ours = Session.of(self.parent).labels(self.parent)
+        return all(labels.get(key) == ours[key] for key in (RUN_LABEL, TEST_LABEL))
+
+    def _wording(self, reason: str) -> str:
+        return reason.replace(self._container or "\0", self.displayName)
 
     def _copy(self, source: str, target: str, timeout: float) -> None:
         self._executeDockerCommand(
@@ -809,12 +852,7 @@ class DockerContainer(DockerHelper):
         if heard == seen and clock.instant() - at < _LOOK_EVERY:
             return
         self._looked = (heard, clock.instant())
-        try:
-            state = self._inspect()["State"]
-        except NotFoundError:
-            message = f"container {self.displayName} was removed"
-            raise ContainerGoneError(message) from None
-        ready.require_running(self.displayName, state, self._tail)
+        ready.require_running(self.displayName, self._inspect()["State"], self._tail)
 
     def _tail(self) -> list[str]:
         """Return the last lines that it logged, on either stream."""
@@ -838,12 +876,21 @@ class DockerContainer(DockerHelper):
         return ports[0] if ports else None
 
     def _waitForExit(self, timeout: float) -> int:
+        from pysys_orch.docker.engine.events import DIE
+
         def ended() -> int | None:
-            state = self._inspect()["State"]
+            try:
+                state = self._inspect()["State"]
+            except ContainerGoneError:
+                events = self._watch.events() if self._watch is not None else ()
+                for each in reversed(events):
+                    if each.action == DIE:
+                        return int(each.attributes["exitCode"])
+                raise
             over = state["Status"] in {"exited", "dead"}
             return int(state["ExitCode"]) if over else None
 
-        return ready.wait_for(
+        code = ready.wait_for(
             ended,
             what=f"container {self.displayName} ends",
             timeout=timeout,
@@ -851,6 +898,18 @@ class DockerContainer(DockerHelper):
             pause=self.parent.pollWait,
             alive=lambda: None,
         )
+        self._settleLogs()
+        return code
+
+    def _settleLogs(self) -> None:
+        """Wait until the files of a container that does not run hold its whole log."""
+        try:
+            if not self._followers or self._inspect()["State"]["Running"]:
+                return
+        except ContainerGoneError:
+            pass  # what can be read of it was
+        for follower in list(self._followers.values()):
+            follower.settle(_SETTLE_TIMEOUT)
 
     def _listens(self, engine: ApiEngine, key: str, number: int) -> bool:
         """Return whether somebody accepts connections on a port inside."""
@@ -932,6 +991,12 @@ class DockerContainer(DockerHelper):
             found = scanner.scan(wanted, error)
             if follower.failure is not None and found is None:
                 raise follower.failure
+            if found is not None and found.re is not wanted:
+                message = (
+                    f"{self.displayName} logged {found.string.strip()!r}, "
+                    f"before any {expr!r}"
+                )
+                raise DockerError(message)
             return found
 
         def pause(seconds: float) -> None:

@@ -68,6 +68,7 @@ class Config:
 
 _PACKAGE = Path(__file__).parents[1]
 _PYSYS = str(Path(pysys.__file__).parent)
+_LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ALLOCATION = threading.Lock()  # PySys counts its file names without one
 _DEFAULT_OUTPUT = Config()
 
@@ -243,13 +244,18 @@ class DockerHelper:
                 info={},
             )
             if state == FOREGROUND and not ignoreExitStatus and not limits:
-                _requireSuccess(process, name, stdout, stderr)
+                words = f"{name}{displayNamePostfix or ''}"
+                _requireSuccess(process, words, stdout, stderr)
             return Docker(process, stdout, stderr)
         return Docker(None, stdout, stderr)
 
     def reporting(self, *, abortOnError: bool | None = True) -> Reporting:
         """Turn errors in the block into outcomes of the parent."""
-        return Reporting(self.parent, abortOnError=abortOnError)
+        return Reporting(self.parent, abortOnError=abortOnError, wording=self._wording)
+
+    def _wording(self, reason: str) -> str:
+        """Return a reason in words that its readers know."""
+        return reason
 
     def _environmentFilters(self) -> list[str]:
         """Return what ``docker ps`` filters by to find this environment."""
@@ -279,11 +285,19 @@ class Reporting:
         parent: A test or a runner.
         abortOnError: Whether the outcome ends the test; if not, the block is left and
             the test goes on.
+        wording: Makes the outcome's reason of the error's message.
     """
 
-    def __init__(self, parent: Parent, *, abortOnError: bool | None = True) -> None:
+    def __init__(
+        self,
+        parent: Parent,
+        *,
+        abortOnError: bool | None = True,
+        wording: Callable[[str], str] = str,
+    ) -> None:
         self._parent = parent
         self._abortOnError = abortOnError
+        self._wording = wording
 
     def __enter__(self) -> None:
         pass
@@ -299,7 +313,7 @@ class Reporting:
         outcome = TIMEDOUT if isinstance(failure, WaitTimeoutError) else BLOCKED
         self._parent.addOutcome(
             outcome,
-            str(failure),
+            _LONG_ID.sub(r"\1", self._wording(str(failure))),
             abortOnError=self._abortOnError,
             callRecord=_callRecord(),
         )

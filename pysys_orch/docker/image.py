@@ -6,12 +6,14 @@ import contextlib
 import difflib
 import getpass
 import hashlib
+import itertools
 import json
 import logging
 import re
 import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,12 @@ log = logging.getLogger("pysys.orch.docker")
 
 _FIRST_CLIENT_WITHOUT_BUILDKIT = 23
 
+_DRAWS = 16**4
+# Held by whoever builds an image: by engine and tag.
+_builders: dict[tuple[str, str], threading.Lock] = {}
+# Drawn once and then counted: among that many draws none comes twice.
+_draws = itertools.count(secrets.randbelow(_DRAWS))
+
 _Substitutions = tuple[str, "DockerImage"] | Mapping[str, "DockerImage | str"] | None
 
 
@@ -67,6 +75,27 @@ class _Build:
     target: str
     platform: str
     extra: tuple[str, ...]
+
+    def identity(self) -> str:
+        """Return a digest of what is built, whatever it is built from."""
+        return _digest(
+            getpass.getuser(),
+            self.file,
+            self.context,
+            self.arguments,
+            self.target,
+            self.platform,
+            self.extra,
+        )
+
+    def options(self) -> list[str]:
+        """Return the arguments of ``docker build`` that say all of this."""
+        options = ["--label", f"{CACHE_LABEL}={self.identity()[:24]}"]
+        for key, value in self.arguments.items():
+            options += ["--build-arg", f"{key}={value}"]
+        options += ["--target", self.target] if self.target else []
+        options += ["--platform", self.platform] if self.platform else []
+        return [*options, *self.extra]
 
 
 class DockerImage(DockerHelper):
@@ -103,10 +132,11 @@ class DockerImage(DockerHelper):
         collection knows whose it was.
 
         Returns:
-            At most 48 characters of ``[a-z0-9-]``.
+            At most 52 characters of ``[a-z0-9-]``.
         """
         local = SystemClock().stamp().astimezone()
-        return unique_name(this_owner(this_domain()), local, secrets.token_hex(2))
+        draw = f"{next(_draws) % _DRAWS:04x}"
+        return unique_name(this_owner(this_domain()), local, draw)
 
     @classmethod
     def fromBlank(cls, parent: Parent) -> DockerImage:
@@ -142,6 +172,7 @@ class DockerImage(DockerHelper):
         """
         image = cls(parent, name, own)
         if pull:
+            kwargs.setdefault("displayNamePostfix", f" {name}")
             image._executeDockerCommand(parent, ["pull", name], **kwargs)
         return image
 
@@ -234,65 +265,54 @@ class DockerImage(DockerHelper):
     def _build(
         self, build: _Build, *, noCache: bool, timeout: float, abort: bool
     ) -> None:
-        session = Session.of(self.parent)
-        engine = session.engine()
-        text = build.file.read_text(encoding="utf-8", errors="surrogateescape")
+        engine = Session.of(self.parent).engine()
+        text = build.file.read_bytes().decode("utf-8", "surrogateescape")
+        if not dockerfile.has_stage(text):
+            message = f"{build.file} has no FROM instruction: it makes no image"
+            raise ConfigError(message)
         tailored = dockerfile.substitute_images(
             text, build.substitutions, build_args=build.arguments
         )
         for name in tailored.unused:
-            log.warning(
-                "%s: %s",
-                build.file,
-                dockerfile.explain_unused(name, tailored.references),
-            )
-        identity = _digest(
-            getpass.getuser(),
-            build.file,
-            build.context,
-            build.arguments,
-            build.target,
-            build.platform,
-            build.extra,
-        )
+            words = dockerfile.explain_unused(name, tailored.references)
+            log.warning("%s: %s", build.file, words)
         ignore = _ignored(self.parent, build)
-        with _folder(self.parent) as scratch:
+        with contextlib.ExitStack() as undo:
+            scratch = undo.enter_context(_folder(self.parent))
             context = _contextOf(build, ignore, scratch)
             if context is scratch:
                 ignore = ()  # applied already, and not meant for the other files
             content = _digest(
-                identity,
                 text,
                 contexts.context_digest(context, ignore=ignore),
                 _bases(engine, tailored.text, build),
             )
-            cached = cache_tag(identity, content)
-            anew = "noCache" if noCache else dockerfile.why_rebuild(text)
-            if anew is None and _isThere(engine, cached):
-                # The first tag is for this test; the second tells that it is in use.
-                engine.tag_image(cached, self._name)
-                engine.tag_image(cached, cached)
-                log.info("%s has not changed since it was last built", build.file)
-                return
-            arguments = ["build", "--tag", self._name, "--tag", cached]
-            arguments += ["--label", f"{CACHE_LABEL}={identity[:24]}"]
-            if _builder(self.parent).get("DOCKER_BUILDKIT") == "0":
+            cached = cache_tag(build.identity(), content)
+            if not noCache and _mayReuse(build, text):
+                # Of tests that need the same at the same time, one builds it.
+                undo.enter_context(_building(engine, cached))
+                if _isThere(engine, cached):
+                    # The first tag is for this test, the second tells of the use.
+                    engine.tag_image(cached, self._name)
+                    engine.tag_image(cached, cached)
+                    log.info("%s has not changed since it was last built", build.file)
+                    return
+            builder = _builder(self.parent)
+            text = tailored.text
+            if builder["DOCKER_BUILDKIT"] == "0":
                 # A build that is killed leaves what it got to: that carries the label.
-                label = {CACHE_LABEL: identity[:24]}
-                text = dockerfile.label_stages(tailored.text, label)
-            else:
-                text = tailored.text
-            arguments += ["--file", str(self._tailoredFile(build, text, ignore))]
-            for key, value in build.arguments.items():
-                arguments += ["--build-arg", f"{key}={value}"]
-            arguments += ["--target", build.target] if build.target else []
-            arguments += ["--platform", build.platform] if build.platform else []
-            arguments += ["--no-cache"] if noCache else []
-            arguments += [*build.extra, str(context)]
+                label = {CACHE_LABEL: build.identity()[:24]}
+                text = dockerfile.label_stages(text, label)
+            file = self._tailoredFile(build, text, ignore)
             done = self._executeDockerCommand(
                 self.parent,
-                arguments,
-                environs={**session.settings.environment, **_builder(self.parent)},
+                [
+                    *("build", "--tag", self._name, "--tag", cached, "--file", file),
+                    *build.options(),
+                    *(["--no-cache"] if noCache else []),
+                    str(context),
+                ],
+                environs=builder,
                 timeout=timeout,
                 abortOnError=abort,
                 ignoreExitStatus=False,
@@ -301,21 +321,26 @@ class DockerImage(DockerHelper):
             if done.process is not None and done.process.exitStatus == 0:
                 _forgetOthers(engine, cached)
 
-    def _tailoredFile(self, build: _Build, text: str, ignore: tuple[str, ...]) -> Path:
+    def _tailoredFile(self, build: _Build, text: str, ignore: tuple[str, ...]) -> str:
         """Write the Dockerfile that is built from into the output directory.
 
         What is ignored stands beside it, which BuildKit prefers to what is in the
         context.
         """
         path = Path(self.parent.output, f"{build.file.name}.{self._name}")
-        path.write_text(text, encoding="utf-8", errors="surrogateescape")
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
         beside = path.with_name(f"{path.name}.dockerignore")
         beside.write_text(
             "".join(f"{pattern}\n" for pattern in ignore),
             encoding="utf-8",
             errors="surrogateescape",
         )
-        return path
+        return str(path)
+
+
+def _building(engine: ApiEngine, tag: str) -> threading.Lock:
+    """Return what is held by whoever builds the image with this tag."""
+    return _builders.setdefault((engine.endpoint, tag), threading.Lock())
 
 
 def _builder(parent: Parent) -> dict[str, str]:
@@ -372,9 +397,15 @@ def _ignored(parent: Parent, build: _Build) -> tuple[str, ...]:
     if build.context is None:
         return ()
     ignore = contexts.read_ignore(build.context, build.file)
-    output = Path(parent.output)
-    if output.is_relative_to(build.context):
-        ignore = (*ignore, output.relative_to(build.context).parts[0])
+    outputs = {Path(parent.output)}
+    descriptor = getattr(parent, "descriptor", None)
+    if descriptor is not None:  # under it also other runs have left theirs
+        outputs.add(Path(descriptor.testDir, descriptor.output))
+    context = build.context.resolve()
+    for output in sorted(each.resolve() for each in outputs):
+        if context in output.parents:
+            path = output.relative_to(context).as_posix()
+            ignore = (*ignore, re.sub(r"[*?\[\]\\!#]", r"\\\g<0>", path))
     return ignore
 
 
@@ -399,6 +430,14 @@ def _imageId(engine: ApiEngine, name: str) -> str | None:
         return str(engine.inspect_image(name)["Id"])
     except NotFoundError:
         return None
+
+
+def _mayReuse(build: _Build, text: str) -> bool:
+    """Return whether equal content is sure to give an equal image.
+
+    Further arguments of docker may bring in what is not looked at here.
+    """
+    return not build.extra and dockerfile.why_rebuild(text) is None
 
 
 def _isThere(engine: ApiEngine, name: str) -> bool:

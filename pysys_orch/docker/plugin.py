@@ -16,7 +16,9 @@ from pysys_orch.errors import CleanupError, ConfigError
 
 log = logging.getLogger("pysys.orch.docker")
 
+_REPORT_TIMEOUT = 60.0
 _DISMISSAL_TIMEOUT = 10.0
+_HASTE = 1.0  # what a run has that is told to end: PySys complains loudly after 5 s
 _MOST_LINES = 20
 
 
@@ -77,22 +79,27 @@ class DockerRunnerPlugin:
             log.warning("Docker: %s", failure)
             self._runner.runnerErrors.append(f"Docker: {failure}")
         finally:
-            self._dismiss()
+            self._dismiss(session)
         if ProcessUser.isRunnerAborting:
             # PySys would end with 0 if the tests that did run have passed.
             self._runner.runnerErrors.append("The run was aborted before its end")
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, session: Session) -> None:
         if self._reaper is None:
             return
-        report = self._reaper.report()
+        deadline = session.clock.instant() + _REPORT_TIMEOUT
+        while not self._reaper.has_reported(_HASTE):
+            if ProcessUser.isRunnerAborting or session.clock.instant() > deadline:
+                break
+        report = self._reaper.report(0.0)
         for line in report["removed"][:_MOST_LINES]:
             log.info("Docker: removed %s", line)
         if len(report["removed"]) > _MOST_LINES:
             log.info("Docker: removed %d more", len(report["removed"]) - _MOST_LINES)
         for line in report["failures"]:
             log.info("Docker: could not collect: %s", line)
-        self._reaper.dismiss(_DISMISSAL_TIMEOUT)
+        in_haste = ProcessUser.isRunnerAborting
+        self._reaper.dismiss(_HASTE if in_haste else _DISMISSAL_TIMEOUT)
         with contextlib.suppress(OSError):
             path = Path(self._runner.output, "docker_reaper.log")
             if path.stat().st_size == 0:

@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from pysys.process.user import ProcessUser
+
 from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.docker.engine.collect import (
     PARALLEL_REMOVALS,
@@ -28,6 +30,7 @@ from pysys_orch.docker.engine.ownership import (
     MARKER_VARIABLE,
     lease_name,
     owner_labels,
+    owner_of,
     resource_name,
     start_of_process,
     this_domain,
@@ -241,10 +244,7 @@ class Session:
         report = Report()
         for engine in engines:
             try:
-                plan = plan_collection(
-                    engine.listing(), now=engine.now(), policy=self.policy()
-                )
-                report += sweep(engine, plan, clock=self.clock)
+                report += self._leave(engine)
             except DockerError as failure:
                 failures.append(failure)
         leases = set(self._leases.values())
@@ -254,6 +254,25 @@ class Session:
         failures += report.failures
         if failures:
             raise CleanupError(failures)
+
+    def _leave(self, engine: ApiEngine) -> Report:
+        """Remove what this run has, and what dead ones left.
+
+        What others left must not make this run wait, nor fail: there may be a reason
+        why they could not remove it.
+        """
+        listing, now, policy = engine.listing(), engine.now(), self.policy()
+        mine = [found for found in listing if owner_of(found) == self.owner]
+        plan = plan_collection(mine, now=now, policy=policy)
+        report = sweep(engine, plan, clock=self.clock)
+        if ProcessUser.isRunnerAborting:
+            return report
+        rest = [found for found in listing if owner_of(found) != self.owner]
+        plan = plan_collection(rest, now=now, policy=policy)
+        others = sweep(engine, plan, clock=self.clock, patience=0.0)
+        for failure in others.failures:
+            log.info("Could not collect: %s", failure)
+        return Report(removed=report.removed + others.removed, failures=report.failures)
 
     def _lease(self, engine: ApiEngine) -> None:
         """Leave a sign of life, for those who cannot ask this machine's kernel."""

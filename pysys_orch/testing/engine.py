@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pysys_orch.clock import Clock
 from pysys_orch.docker.engine.model import Found, Kind, Resource
+from pysys_orch.docker.engine.ownership import CACHE_LABEL
 from pysys_orch.errors import (
     ConfigError,
     ConflictError,
@@ -160,6 +161,15 @@ class MemoryEngine:
             tagged.created = self._clock.stamp()
         return Resource(kind=Kind.IMAGE, id=name, name=name)
 
+    def digest(self, image: Resource) -> str:
+        """Return the digest of an image, by which it goes when it has no tag.
+
+        Raises:
+            NotFoundError: It is not there.
+        """
+        with self._lock:
+            return self._find(f"inspect {image}", image).id
+
     def refuse(self, resource: Resource, *answers: DockerError) -> None:
         """Have the next removals of *resource* fail, each with one of *answers*.
 
@@ -175,11 +185,15 @@ class MemoryEngine:
         return self._clock.stamp()
 
     def listing(self) -> list[Found]:
-        """Return everything that is there, an image once for each of its tags."""
+        """Return everything that is there, an image once for each of its tags.
+
+        Of images without a tag only those that carry the label of our builds.
+        """
         with self._lock:
             return [
                 Found(resource=resource, created=thing.created, labels=thing.labels)
                 for thing in self._things
+                if thing.names or CACHE_LABEL in thing.labels
                 for resource in thing.resources()
             ]
 

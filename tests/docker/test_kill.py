@@ -31,7 +31,9 @@ BUSY = f"""
         image = self.docker.image(
             dockerfile='Dockerfile', noCache=True, buildArgs={{'N': str(number)}}
         )
-        chatty = self.docker.container(image, 'chatty').run(['yes']).log(f'c{{number}}')
+        chatty = self.docker.container(image, 'chatty')
+        chatty.run(['sh', '-c', 'while echo line; do usleep 5000; done'])
+        chatty.log(f'c{{number}}').waitForLog('line')
         network = self.docker.network()
         busy = self.docker.container('{BUSYBOX}', 'busy', network=network, ports=[80])
         busy.run(['sleep', '600'], extraArgs=['--volume', '/data'])

@@ -163,8 +163,9 @@ def sweep(
 ) -> Report:
     """Remove everything in *plan*, kind after kind, going on after failures.
 
-    What is gone already counts as removed; what is still in use is tried again, since
-    an engine lets go of a thing only some time after its last user went.
+    What is gone already counts as removed, and so does, in the end, what somebody else
+    is removing. What is still in use is tried again, since an engine lets go of a thing
+    only some time after its last user went.
 
     Args:
         engine: Where.
@@ -206,7 +207,8 @@ def _sweep_stage(
             break
         waiting = [each for each, _ in refused]
         clock.wait_until(clock.instant() + 0.1, never)
-    failures = [answer for _, answer in refused]
+    removed += [each for each, answer in refused if _is_under_way(answer)]
+    failures = [answer for _, answer in refused if not _is_under_way(answer)]
     return Report(removed=tuple(removed), failures=tuple(failures))
 
 
@@ -216,16 +218,22 @@ def _remove(engine: Engine, each: Doomed) -> DockerError | None:
         engine.remove(each.resource)
     except NotFoundError:
         return None
-    except ConflictError as conflict:
-        # Another collector is at it; the engine finishes what it has begun.
-        if "already in progress" in conflict.explanation:
-            return None
-        return conflict
     except EngineAnswerError as refusal:
         return None if _says_gone(refusal, each.resource) else refusal
     except DockerError as failure:
         return failure
     return None
+
+
+def _is_under_way(answer: DockerError) -> bool:
+    """Return whether an engine is about to remove it, as another collector asked.
+
+    It is worth waiting for, since what it uses goes only after it; but it is nothing to
+    complain of, since an engine finishes what it has begun.
+    """
+    return isinstance(answer, ConflictError) and (
+        "already in progress" in answer.explanation
+    )
 
 
 def _says_gone(refusal: EngineAnswerError, resource: Resource) -> bool:

@@ -149,7 +149,7 @@ def port_key(port: int | str) -> str:
         ValueError: It is no port.
     """
     number, _, protocol = str(port).partition("/")
-    if not number.isdigit() or not 0 < int(number) < 65536:
+    if not re.fullmatch("[0-9]{1,6}", number) or not 0 < int(number) < 65536:
         message = f"a port is a number from 1 to 65535, got {port!r}"
         raise ValueError(message)
     if protocol not in {"", "tcp", "udp", "sctp"}:

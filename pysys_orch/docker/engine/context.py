@@ -19,6 +19,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from pysys_orch.clock import Clock
@@ -28,6 +29,7 @@ _IGNORE_FILE = ".dockerignore"
 # A file that changed so recently may change again without a visible trace: the coarsest
 # time stamps, those of FAT, count in steps of two seconds.
 _SETTLED = 2.0
+_CHUNK_BYTES = 256 * 1024
 
 
 def read_ignore(context: Path, dockerfile: Path | None = None) -> tuple[str, ...]:
@@ -105,9 +107,9 @@ class DigestMemory:
         if known is not None and known[0] == _signature(status):
             return known[1]
         now = self._clock.stamp().timestamp()
-        with Path(path).open("rb") as file:
+        with FileIO(path) as file:
             signature = _signature(os.fstat(file.fileno()))
-            digest = hashlib.file_digest(file, "sha256").digest()
+            digest = _digest(file)
             after = os.fstat(file.fileno())
         if _signature(after) == signature and after.st_ctime + _SETTLED < now:
             self._known[path] = (signature, digest)
@@ -405,12 +407,20 @@ def _content(entry: _Entry, memory: DigestMemory | None) -> bytes:
     if entry.is_file:
         if memory is not None:
             return memory.content_digest(entry.source, entry.status)
-        with Path(entry.source).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        with FileIO(entry.source) as file:
+            return _digest(file)
     if entry.is_link:
         return os.fsencode(_link_target(entry.source))
     is_device = stat.S_ISCHR(entry.status.st_mode) or stat.S_ISBLK(entry.status.st_mode)
     return b"%d" % entry.status.st_rdev if is_device else b""
+
+
+def _digest(file: FileIO) -> bytes:
+    # Most files are small; hashlib.file_digest fills 256 KiB with zeros before each.
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _link_target(path: str) -> str:

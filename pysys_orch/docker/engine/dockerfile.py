@@ -179,6 +179,16 @@ def label_stages(text: str, labels: Mapping[str, str]) -> str:
     return text
 
 
+def has_stage(text: str) -> bool:
+    """Return whether there is a FROM instruction to begin with.
+
+    Asked before a build: BuildKit of release 26.1 takes the whole engine down, with all
+    that runs on it, over a Dockerfile that has none.
+    """
+    instructions, _ = _read(text)
+    return any(each.keyword == "from" for each in instructions)
+
+
 def why_rebuild(text: str) -> str | None:
     """Say why a build must run although nothing changed that is visible here.
 
@@ -208,6 +218,7 @@ def why_rebuild(text: str) -> str | None:
 
 _BLANK = " \t\v\f\r\x85\xa0"
 _FILE_KEYWORDS = frozenset({"run", "copy", "add"})  # they take here-documents
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
 _WORD = re.compile(r"[^\t\v\f\r ]+")
 _FLAG = re.compile(
@@ -220,6 +231,10 @@ _PIECE = re.compile(r"""(["'])((?:\\.|(?!\1)[^\\])*)\1|\\?(.)""", re.DOTALL)
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _COPY_FROM = re.compile(r"(?![+-]?\d+\Z)(.+)", re.ASCII | re.DOTALL)  # no index
 _MOUNT_FROM = re.compile(r"(?:^|,)from=([^,]+)", re.IGNORECASE)
+
+
+# Where in the text a line begins, and the line with its ending.
+_Line = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,45 +273,24 @@ class _Flag:
 
 def _read(text: str) -> tuple[list[_Instruction], str]:
     """Split *text* into its instructions; also return its escape character."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
+    begin = len(text) - len(text.removeprefix("\ufeff"))
+    lines = [(match.start(), match[0]) for match in _LINE.finditer(text, begin)]
     escape, number = _read_directives(lines)
     continued = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")
     instructions = []
     while number < len(lines):
-        first = number
-        joined: list[str] = []
-        at: list[int] = []
-        is_open = True
-        while is_open and number < len(lines):
-            content = lines[number].rstrip("\r\n")
-            bare = content.lstrip("\ufeff" if number == 0 else "").lstrip(_BLANK)
-            kept = bare if number == first else content
-            start = starts[number] + len(content) - len(kept)
-            number += 1
-            if not bare or bare.startswith("#"):
-                is_open = number > first + 1
-                continue
-            end = continued.search(kept)
-            is_open = end is not None
-            kept = kept[: end.start()] if end else kept
-            joined.append(kept)
-            at.extend(range(start, start + len(kept)))
-        found = _instruction("".join(joined), at, lines[first])
+        found, number = _read_instruction(lines, number, continued)
         if found is not None:
             instructions.append(found)
             number = _skip_heredocs(found, lines, number)
     return instructions, escape
 
 
-def _read_directives(lines: Sequence[str]) -> tuple[str, int]:
+def _read_directives(lines: Sequence[_Line]) -> tuple[str, int]:
     """Return the escape character and the number of lines that are directives."""
     escape, seen = "\\", set[str]()
-    for number, line in enumerate(lines):
-        content = line.lstrip("\ufeff" if number == 0 else "").strip(_BLANK + "\n")
-        match = _DIRECTIVE.fullmatch(content)
+    for number, (_, line) in enumerate(lines):
+        match = _DIRECTIVE.fullmatch(line.strip(_BLANK + "\n"))
         name = match[1].lower() if match else ""
         if match is None or name in seen or name not in {"syntax", "escape", "check"}:
             return escape, number
@@ -306,30 +300,60 @@ def _read_directives(lines: Sequence[str]) -> tuple[str, int]:
     return escape, len(lines)
 
 
-def _instruction(line: str, at: Sequence[int], first: str) -> _Instruction | None:
-    stripped = line.rstrip(_BLANK)
-    begin = len(stripped) - len(stripped.lstrip(_BLANK))
-    keyword = _WORD.match(stripped, begin)
+def _read_instruction(
+    lines: Sequence[_Line], number: int, continued: re.Pattern[str]
+) -> tuple[_Instruction | None, int]:
+    """Read the instruction that begins in a line, if one does.
+
+    Returns:
+        The instruction, and the number of the first line behind it.
+    """
+    first = number
+    line, at = "", list[int]()
+    is_open = True
+    while is_open and number < len(lines):
+        start, content = lines[number]
+        content = content.rstrip("\r\n")
+        bare = content.lstrip(_BLANK)
+        if number == first:
+            start, content = start + len(content) - len(bare), bare
+        number += 1
+        if not bare or bare.startswith("#"):
+            is_open = number > first + 1
+            continue
+        end = continued.search(content)
+        is_open = end is not None
+        content = content[: end.start()] if end else content
+        line += content
+        at += range(start, start + len(content))
+    newline = "\r\n" if lines[first][1].endswith("\r\n") else "\n"
+    return _instruction(line.rstrip(_BLANK), at, newline), number
+
+
+def _instruction(line: str, at: Sequence[int], newline: str) -> _Instruction | None:
+    keyword = _WORD.match(line, len(line) - len(line.lstrip(_BLANK)))
     if keyword is None:
         return None
     if keyword[0].lower() == "onbuild":
-        trigger = _WORD.search(stripped, keyword.end())
+        trigger = _WORD.search(line, keyword.end())
         if trigger and trigger[0].lower() in _FILE_KEYWORDS:
             keyword = trigger
     return _Instruction(
         keyword=keyword[0].lower(),
-        line=stripped,
-        at=tuple(at[: len(stripped)]),
+        line=line,
+        at=tuple(at[: len(line)]),
         body=keyword.end(),
-        newline="\r\n" if first.endswith("\r\n") else "\n",
+        newline=newline,
     )
 
 
-def _skip_heredocs(instruction: _Instruction, lines: Sequence[str], number: int) -> int:
+def _skip_heredocs(
+    instruction: _Instruction, lines: Sequence[_Line], number: int
+) -> int:
     """Return the number of the first line behind the here-documents."""
     for name, is_indented in _heredocs(instruction):
         while number < len(lines):
-            line = lines[number].rstrip("\r\n")
+            line = lines[number][1].rstrip("\r\n")
             number += 1
             if (line.lstrip("\t") if is_indented else line) == name:
                 break

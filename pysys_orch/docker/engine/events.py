@@ -161,8 +161,8 @@ class EventHub:
         self._watches: dict[str, list[Watch]] = {}
         self._stream: Stream | None = None
         self._thread: threading.Thread | None = None
-        self._delivered: deque[tuple[int, str, str]] = deque(maxlen=_REMEMBERED)
-        self._opened = self._latest = self._broken = datetime.min.replace(tzinfo=UTC)
+        self._delivered: dict[tuple[int, str, str], None] = {}  # oldest first
+        self._opened = self._latest = datetime.min.replace(tzinfo=UTC)
         self._reconnects = 0
         self._failure: Exception | None = None
 
@@ -292,7 +292,6 @@ class EventHub:
 
     def _resumed(self) -> None:
         self._reconnects += 1
-        self._broken = self._latest
         event = ContainerEvent(at=self._latest, action=RESUMED)
         with self._lock:
             watches = [watch for each in self._watches.values() for watch in each]
@@ -308,9 +307,13 @@ class EventHub:
         )
         at = _instant_of(nanoseconds)
         identity = (nanoseconds, container, action)
-        if at <= self._broken and identity in self._delivered:
+        # Twice also without a break: an engine notes an event before it tells it, and
+        # who begins to listen in between gets it from its notes, too.
+        if identity in self._delivered:
             return
-        self._delivered.append(identity)
+        self._delivered[identity] = None
+        if len(self._delivered) > _REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
         self._latest = max(self._latest, at)
         if action.startswith("exec_"):
             return

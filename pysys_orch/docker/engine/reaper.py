@@ -34,6 +34,10 @@ class Reaper:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._lock = threading.Lock()
+        self._said = ""
+        self._reported = threading.Event()
+        # A thread, since nothing else can wait for a pipe with a limit everywhere.
+        threading.Thread(target=self._listen, name="orch-reaper", daemon=True).start()
 
     @classmethod
     def start(cls, owner: Owner, settings: DockerSettings, log: Path) -> Reaper:
@@ -72,18 +76,29 @@ class Reaper:
         """Have the reaper look also on the engine of this client environment."""
         self._tell({"engine": dict(environment)})
 
-    def report(self) -> dict[str, Any]:
+    def has_reported(self, timeout: float) -> bool:
+        """Wait for the report; return whether it is there, or will never be."""
+        return self._reported.wait(timeout)
+
+    def report(self, timeout: float) -> dict[str, list[str]]:
         """Wait for the report on what was collected at the start, and return it.
+
+        Args:
+            timeout: Seconds after which there is none.
 
         Returns:
             ``removed`` and ``failures``, each a list of sentences.
         """
-        assert self._process.stdout is not None  # noqa: S101 -- it is a pipe
-        line = self._process.stdout.readline()
-        if not line:
-            return {"removed": [], "failures": ["the reaper ended early: see its log"]}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        if not self._reported.wait(timeout):
+            words = "the reaper has not reported in time"
+        else:
+            try:
+                answer: dict[str, list[str]] = json.loads(self._said)
+            except ValueError:
+                words = "the reaper ended early: its log says more"
+            else:
+                return answer
+        return {"removed": [], "failures": [words]}
 
     def dismiss(self, timeout: float) -> None:
         """Tell the reaper that the run is over and owns nothing any more."""
@@ -96,8 +111,12 @@ class Reaper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 -- it is a pipe
+        with self._process.stdout as stream, contextlib.suppress(OSError, ValueError):
+            self._said = stream.readline()
+        self._reported.set()
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         # A reaper that somebody killed is missed by nobody: the next run collects.

@@ -173,13 +173,16 @@ class SdkTransport:
         """Send a request, and wait for the beginning of the answer."""
         from docker.errors import DockerException
 
+        headers = {"Connection": "close"}  # each request has its own, as above
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         try:
             api = self._client(timeout)
             answer = api.request(
                 method,
                 f"{api.base_url}{target}",
                 data=body,
-                headers={} if body is None else {"Content-Type": "application/json"},
+                headers=headers,
                 timeout=timeout,
                 stream=True,
             )

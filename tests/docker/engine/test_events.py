@@ -246,6 +246,16 @@ def test_commands_inside_a_container_are_no_events(hub_on: Hubs) -> None:
     assert actions(watch, 1) == ["health_status: healthy"]
 
 
+def test_an_event_that_is_told_twice_comes_once(hub_on: Hubs) -> None:
+    """An engine may do that for whoever begins to listen at that moment."""
+    stream = Stream()
+    watch = hub_on(Engine(stream)).watch("a")
+    for second in (1, 1, 1.5):
+        stream.messages.put(happened("a", "kill", second))
+    actions(watch, 2)
+    assert [event.at.microsecond for event in watch.events()] == [0, 500_000]
+
+
 def test_a_broken_stream_goes_on_where_it_broke(hub_on: Hubs) -> None:
     """Nothing comes twice, and who concluded something from silence is told."""
     first, second = Stream(), Stream()
@@ -414,11 +424,8 @@ def test_the_first_event_after_the_first_watch_is_never_missed(
     for _ in range(20):
         hub = EventHub(engine)
         watch = hub.watch(container)
-        engine.pause_container(container)
-        assert actions(watch, 1) == ["pause"]
-        engine.unpause_container(container)
-        # An engine may tell of it after it has answered.
-        assert actions(watch, 2) == ["pause", "unpause"]
+        engine.kill_container(container, "CONT")
+        assert actions(watch, 1) == ["kill"]
         hub.close()
 
 
@@ -455,7 +462,7 @@ def test_a_hub_on_a_real_engine_survives_a_broken_connection(
     stream = live_hub._stream
     assert stream is not None
     stream.close()
-    engine.pause_container(container)
-    assert sorted(actions(watch, 3)) == ["pause", RESUMED, START]
+    engine.kill_container(container, "CONT")
+    assert sorted(actions(watch, 3)) == ["kill", RESUMED, START]
     assert watch.events()[0].action == START
     assert live_hub.reconnects == 1

@@ -1,0 +1,123 @@
+"""Measures pysys_orch against the raw Engine API and its peers, and prints a report.
+
+    python -m benchmarks.docker [name ...] [--rounds N] [--quiet PERCENT] [--json FILE]
+
+It is a report and no test: the exit status is 0 unless something broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.docker import builds, imports, leftovers, lifecycle, logs, runs
+from benchmarks.docker.bench import Bench, opened
+from benchmarks.docker.measure import Report, Rounds
+
+BENCHMARKS = {
+    "lifecycle": lifecycle.run,
+    "build": builds.run,
+    "leftovers": leftovers.run,
+    "run": runs.run,
+    "import": imports.run,
+    "logs": logs.run,
+}
+_PACKAGES = ("pysys", "docker", "testcontainers", "python-on-whales")
+
+
+def main() -> int:
+    """Run what was asked for; return the exit status."""
+    arguments = _arguments()
+    for ends in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ends, signal.default_int_handler)  # with everything removed
+    reports: list[Report] = []
+    broken = 0
+    begin = time.monotonic()
+    rounds = Rounds(number=arguments.rounds, quiet=arguments.quiet)
+    with opened() as bench:
+        about = _about(bench)
+        print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
+        for name in arguments.names or BENCHMARKS:
+            try:
+                for report in BENCHMARKS[name](bench, rounds):
+                    reports.append(report)
+                    print(f"\n{report}", flush=True)
+            except Exception:  # noqa: BLE001 -- the others are measured all the same
+                traceback.print_exc()
+                broken += 1
+    if len(reports) > 1:
+        print("\n## Bars\n")
+        for report in reports:
+            print(f"{report.title}", *report.bars, sep="\n  ")
+    print(f"\n{time.monotonic() - begin:.0f} s altogether")
+    if arguments.json:
+        _write(arguments.json, about, reports)
+    return 1 if broken else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.docker")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; or all"
+    )
+    parser.add_argument("--rounds", type=int, help="instead of each one's own number")
+    parser.add_argument(
+        "--quiet",
+        type=float,
+        default=100,
+        metavar="PERCENT",
+        help="wait until other processes use no more of the CPUs, a minute at most",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(
+            f"{', '.join(sorted(unknown))}: not one of {', '.join(BENCHMARKS)}"
+        )
+    return arguments
+
+
+def _about(bench: Bench) -> dict[str, str]:
+    """Return what the figures depend on."""
+    engine = bench.raw.ask("GET", "/version")
+    client = os.popen(f"{bench.docker} version --format '{{{{.Client.Version}}}}'")
+    return {
+        "engine": f"{engine['Version']} (kernel {engine['KernelVersion']})",
+        "docker client": client.read().strip(),
+        "Python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "CPUs": str(os.cpu_count()),
+        "load": " ".join(f"{each:.2f}" for each in os.getloadavg()),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed: pip install 'pysys_orch[benchmarks]'"
+
+
+def _write(path: Path, about: dict[str, str], reports: list[Report]) -> None:
+    written = [
+        {**asdict(report), "verdicts": [bar.verdict for bar in report.bars]}
+        for report in reports
+    ]
+    text = json.dumps({"about": about, "reports": written}, indent=2)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
