@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import re
+import shutil
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -226,10 +227,11 @@ class DockerHelper:
                 **engine.client_address(),
                 **session.environment(environs),
             }
+            program = _program(command or session.settings.exe, environment)
             Path(parent.output).mkdir(parents=True, exist_ok=True)
             limits: list[Process] = []
             process = parent.startProcess(
-                command or session.settings.exe,
+                program,
                 list(arguments),
                 environs=environment,
                 state=state,
@@ -372,6 +374,18 @@ def _manualFiles(
     stderr = stderr or str(Path(stdout).with_suffix(".err"))
     folder = Path(parent.output)
     return str(folder / stdout), str(folder / stderr)
+
+
+def _program(name: str, environment: Mapping[str, str]) -> str:
+    """Return the absolute path of a program."""
+    found = shutil.which(name, path=environment.get("PATH"))
+    if found is None:
+        message = (
+            f"there is no program {name}: install it, or set the project property "
+            "DOCKER_EXE to where the docker client is"
+        )
+        raise ConfigError(message)
+    return str(Path(found).absolute())
 
 
 def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> None:

@@ -304,6 +304,7 @@ class DockerImage(DockerHelper):
                 label = {CACHE_LABEL: build.identity()[:24]}
                 text = dockerfile.label_stages(text, label)
             file = self._tailoredFile(build, text, ignore)
+            before = _imageId(engine, cached)
             done = self._executeDockerCommand(
                 self.parent,
                 [
@@ -320,6 +321,7 @@ class DockerImage(DockerHelper):
             )
             if done.process is not None and done.process.exitStatus == 0:
                 _forgetOthers(engine, cached)
+                _forgetReplaced(engine, before)
 
     def _tailoredFile(self, build: _Build, text: str, ignore: tuple[str, ...]) -> str:
         """Write the Dockerfile that is built from into the output directory.
@@ -453,6 +455,15 @@ def _forgetOthers(engine: ApiEngine, current: str) -> None:
             # In use by a container, or removed by a build at the same time.
             with contextlib.suppress(ConflictError, NotFoundError):
                 engine.remove(resource)
+
+
+def _forgetReplaced(engine: ApiEngine, image: str | None) -> None:
+    """Remove what had a tag before the build, unless it still has another."""
+    if image is None:
+        return
+    with contextlib.suppress(ConflictError, NotFoundError):
+        if not engine.inspect_image(image).get("RepoTags"):
+            engine.remove(Resource(kind=Kind.IMAGE, id=image, name=image))
 
 
 def _digest(*facts: object) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,12 +20,43 @@ from pysys_orch.docker.engine.ownership import (
     start_of_process,
     this_domain,
 )
+from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
+from tests.nested import NestedProject
 
 _T = TypeVar("_T")
 
 _POLL = 0.02
-_NUMBERS = itertools.count()
+
+#: A test that is always in the middle of something.
+_BUSY = f"""
+    folder = pathlib.Path(self.input)
+    for number in range(100):
+        image = self.docker.image(
+            dockerfile='Dockerfile', noCache=True, buildArgs={{'N': str(number)}}
+        )
+        chatty = self.docker.container(image, 'chatty')
+        chatty.run(['sh', '-c', 'while echo line; do usleep 5000; done'])
+        chatty.log(f'c{{number}}').waitForLog('line')
+        network = self.docker.network()
+        busy = self.docker.container('{BUSYBOX}', 'busy', network=network, ports=[80])
+        busy.run(['sleep', '600'], extraArgs=['--volume', '/data'])
+        busy.exec(['sh', '-c', 'echo something > /tmp/file'])
+        again = DockerContainer.fromImage(busy.commit()).run(['sleep', '600'])
+        chatty.kill()
+        again.stop(timeout=0)
+        if number % 2:
+            self.docker.container('{BUSYBOX}').run(['true'], foreground=True)
+"""
+_BUSY_DOCKERFILE = f"FROM {BUSYBOX}\nARG N\nRUN sleep 0.2\nRUN echo $N > /number\n"
+
+
+def busy_project(folder: Path) -> NestedProject:
+    """Return a project of two tests that are always in the middle of something."""
+    made = NestedProject(folder)
+    for name in ("busy_1", "busy_2"):
+        made.test(name, _BUSY, Dockerfile=_BUSY_DOCKERFILE)
+    return made
 
 
 def owned_by(engine: ApiEngine, owner: Owner) -> list[Found]:
@@ -45,7 +77,9 @@ def remove_all(engine: ApiEngine, owner: Owner) -> None:
         (found.resource for found in owned_by(engine, owner)),
         key=lambda resource: order.index(resource.kind),
     ):
-        engine.remove(each)
+        # Also a run on the same engine removes what a dead one left.
+        with contextlib.suppress(NotFoundError):
+            engine.remove(each)
 
 
 def owner_of_process(pid: int) -> Owner:
@@ -53,6 +87,31 @@ def owner_of_process(pid: int) -> Owner:
     start = start_of_process(pid)
     assert start is not None, f"process {pid} has ended"
     return Owner(scope=this_domain().scope, pid=pid, start=start)
+
+
+@contextlib.contextmanager
+def passing_owner() -> Iterator[Owner]:
+    """Give the owner that a process is, which ends with the block."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            yield owner_of_process(process.pid)
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def running(
+    nested: NestedProject,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[subprocess.Popen[str], Owner]]:
+    """Start a run, which does not outlive the block; give its process and owner."""
+    process = nested.start(*arguments, environment=environment)
+    try:
+        yield process, owner_of_process(process.pid)
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Belongings:

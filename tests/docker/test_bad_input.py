@@ -83,7 +83,7 @@ BUILDS = {
         # An engine of release 26.1 that is given such a file crashes.
         body=BUILD,
         dockerfile="ARG NAME=value\n# FROM is missing\n",
-        reason="/.*/no_stage/Dockerfile has no FROM instruction",
+        reason="/.*/no_stage/Dockerfile has no FROM instruction.*",
     ),
     "unknown_base": Case(
         body=BUILD,
@@ -458,25 +458,23 @@ def test_a_failed_test_leaves_what_explains_its_containers(
     def text(name: str) -> str:
         return (result.output / name).read_text(encoding="utf-8")
 
-    for name, expected in [
-        ("followed", "out of $0"),
-        ("quiet", "out of $0"),
-        ("quiet.1", "the end"),
-        ("fine", "true"),
-    ]:
-        stem, _, number = name.partition(".")
-        ending = f".{number}" if number else ""
-        inspected = json.loads(text(f"{stem}{ending}.inspect.json"))
-        events = json.loads(text(f"{stem}{ending}.events.json"))
-        assert expected in json.dumps(inspected["Config"]["Cmd"])
+    whole = "".join(f"{number}\n" for number in range(1, 5001)) + "the end\n"
+    logs = {"one": "", "two": "out of two\n", "seq": whole, "true": ""}
+    for stem in ("followed", "quiet", "quiet.1", "fine"):
+        inspected = json.loads(text(f"{stem}.inspect.json"))
+        events = json.loads(text(f"{stem}.events.json"))
         assert all(event["at"] and event["action"] for event in events)
-    # Which of two of one name comes first is nobody's concern.
+        command = " ".join(inspected["Config"]["Cmd"])
+        log = logs.pop(next(word for word in logs if word in command))
+        # Which of two of one name comes first is nobody's concern.
+        if log:
+            assert text(f"{stem}.out") == log
+    assert logs == {}
+    assert text("quiet.err") + text("quiet.1.err") == "err of two\n"
+    # What the test has streamed already is not written again.
     assert text("mine.out") == "out of one\n"
     assert text("mine.err") == "err of one\n"
     assert not (result.output / "followed.out").exists()
-    logs = {text("quiet.out"), text("quiet.1.out")}
-    whole = "".join(f"{number}\n" for number in range(1, 5001)) + "the end\n"
-    assert logs == {"out of two\n", whole}
     actions = [event["action"] for event in json.loads(text("followed.events.json"))]
     assert "start" in actions
 
@@ -491,7 +489,7 @@ def test_a_name_that_another_has_is_left_to_them(
     assert not list(results["name_of_another"].output.glob("*.inspect.json"))
 
 
-# Engines that are not there ------------------------------------------------------------
+# Engines that are not there -----------------------------------------------------------
 
 #: Far less than anybody would wait; the default limit of one answer is 5 s.
 SECONDS = 30.0
@@ -620,9 +618,9 @@ def test_without_the_docker_client_only_what_needs_it_fails(
         "without",
         f"""
             network = self.docker.network()
-            web = {WEB}.joinNetwork(network, 'web').exposePort(80)
-            web.run(['httpd', '-f', '-p', '80', '-h', '/tmp']).log('web').waitForPort(80)
-            web.waitForHttp(80, '/', status=404)
+            web = {WEB}.joinNetwork(network, 'web').exposePort(8000)
+            web.run(['httpd', '-f', '-p', '8000', '-h', '/tmp']).log('web')
+            web.waitForPort(8000).waitForHttp(8000, '/', status=404)
             web.pause().unpause().restart(timeout=0).stop(timeout=0)
             self.assertThat('there', there=bool(web.commit().getName()))
             self.assertThat('networks', networks=network.getNetworks())
@@ -638,7 +636,8 @@ def test_without_the_docker_client_only_what_needs_it_fails(
     assert found.pop("without").outcome == "PASSED", project.said()
     for name, result in found.items():
         assert result.outcome == "BLOCKED", name
-        assert re.search(rf"\b{named}\b.*DOCKER_EXE", result.reason), result.reason
+        assert result.reason.startswith(f"there is no program {named}: "), name
+        assert "DOCKER_EXE" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -646,7 +645,6 @@ def test_without_the_docker_client_only_what_needs_it_fails(
     [
         ("dockerAnswerTimeoutSecs", "soon"),
         ("dockerAnswerTimeoutSecs", "0"),
-        ("dockerCommandTimeoutSecs", "-1"),
         ("dockerImageRetentionDays", "-0.5"),
         ("dockerLeaseSecs", "nan"),
         ("dockerKeep", "perhaps"),
@@ -675,7 +673,7 @@ def test_a_property_that_makes_no_sense_is_refused(
         assert re.search(rf"{name}.*{value}", found["uses"].reason)
 
 
-# Keeping what failed -------------------------------------------------------------------
+# Keeping what failed ------------------------------------------------------------------
 
 KEPT = f"""
     network = self.docker.network()

@@ -13,38 +13,11 @@ from pathlib import Path
 import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.model import Found, Kind, Resource
-from pysys_orch.docker.engine.ownership import (
-    Owner,
-    is_cache_tag,
-    owner_of,
-    start_of_process,
-    this_domain,
-)
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.ownership import Owner, is_cache_tag
 from tests.conftest import BUSYBOX
+from tests.docker.owned import busy_project, owned_by, owner_of_process, reaper_of
 from tests.nested import NestedProject
-
-#: A test that is always in the middle of something.
-BUSY = f"""
-    folder = pathlib.Path(self.input)
-    for number in range(100):
-        image = self.docker.image(
-            dockerfile='Dockerfile', noCache=True, buildArgs={{'N': str(number)}}
-        )
-        chatty = self.docker.container(image, 'chatty')
-        chatty.run(['sh', '-c', 'while echo line; do usleep 5000; done'])
-        chatty.log(f'c{{number}}').waitForLog('line')
-        network = self.docker.network()
-        busy = self.docker.container('{BUSYBOX}', 'busy', network=network, ports=[80])
-        busy.run(['sleep', '600'], extraArgs=['--volume', '/data'])
-        busy.exec(['sh', '-c', 'echo something > /tmp/file'])
-        again = DockerContainer.fromImage(busy.commit()).run(['sleep', '600'])
-        chatty.kill()
-        again.stop(timeout=0)
-        if number % 2:
-            self.docker.container('{BUSYBOX}').run(['true'], foreground=True)
-"""
-DOCKERFILE = f"FROM {BUSYBOX}\nARG N\nRUN sleep 0.2\nRUN echo $N > /number\n"
 
 SEED = 20261120
 LATEST_MOMENT = 4.0
@@ -52,42 +25,11 @@ GONE_WITHIN = 5.0
 PARALLEL = 3
 
 
-def owned_by(engine: ApiEngine, owner: Owner) -> list[Found]:
-    """Return what an owner has on the engine."""
-    return [found for found in engine.listing() if owner_of(found) == owner]
-
-
-def project(folder: Path) -> NestedProject:
-    """Return a project of two tests that are always in the middle of something."""
-    made = NestedProject(folder)
-    for name in ("busy_1", "busy_2"):
-        made.test(name, BUSY, Dockerfile=DOCKERFILE)
-    return made
-
-
-def reaper_of(pid: int) -> int:
-    """Return the process id of a run's reaper, once there is one."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for entry in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = entry.read_text().rpartition(")")[2].split()
-                words = (entry.parent / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(fields[1]) == pid and b"docker.engine.reaping" in words:
-                return int(entry.parent.name)
-        time.sleep(0.01)
-    raise AssertionError(f"run {pid} has no reaper")
-
-
 def kill_run(folder: Path, moment: float, *, with_reaper: bool) -> tuple[Owner, float]:
     """Start a run and kill it *moment* seconds after its reaper is there."""
-    process = project(folder).start("-j2")
+    process = busy_project(folder).start("-j2")
     reaper = reaper_of(process.pid)
-    start = start_of_process(process.pid)
-    assert start is not None
-    owner = Owner(scope=this_domain().scope, pid=process.pid, start=start)
+    owner = owner_of_process(process.pid)
     threading.Event().wait(moment)
     assert process.poll() is None, (folder / "run.txt").read_text()
     if with_reaper:

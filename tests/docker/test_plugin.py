@@ -14,7 +14,7 @@ from tests.docker.owned import (
     eventually,
     names_of,
     owned_by,
-    owner_of_process,
+    running,
 )
 from tests.nested import NestedProject
 
@@ -58,9 +58,7 @@ def test_a_run_without_the_plugin_owns_and_cleans_up(
     nested = NestedProject(tmp_path, plugin=False)
     last = {"fails": "self.addOutcome(FAILED, 'as expected')"}.get(ending, "pass")
     nested.test("one", ONE_OF_EACH + f"\n    {last}\n")
-    process = nested.start()
-    owner = owner_of_process(process.pid)
-    try:
+    with running(nested) as (process, owner):
         there = tmp_path / "one" / "there"
         eventually(there.exists, what="it is there", explain=nested.said)
         for kind in (Kind.CONTAINER, Kind.NETWORK, Kind.VOLUME, Kind.IMAGE):
@@ -70,9 +68,6 @@ def test_a_run_without_the_plugin_owns_and_cleans_up(
         else:
             (tmp_path / "one" / "go").touch()
         status = process.wait(20)
-    finally:
-        process.kill()
-        process.wait()
     assert (status == 0) == (ending == "passes"), nested.said()
     assert owned_by(engine, owner) == []
 
@@ -87,9 +82,8 @@ def test_what_belongs_to_the_runner_lives_as_long_as_the_run(
     nested = NestedProject(tmp_path, plugin=plugin)
     nested.test("test_1", SHARES, Dockerfile=DOCKERFILE)
     nested.test("test_2", USES)
-    process = nested.start("-j1")
-    owner = owner_of_process(process.pid)
-    assert process.wait(60) == 0, nested.said()
+    with running(nested, "-j1") as (process, owner):
+        assert process.wait(60) == 0, nested.said()
     outcomes = {test: each.outcome for test, each in nested.results().items()}
     assert outcomes == {"test_1": "PASSED", "test_2": "PASSED"}
     assert owned_by(engine, owner) == []

@@ -17,13 +17,16 @@ from pysys_orch.docker.engine.ownership import Owner, start_of_process
 from tests.conftest import BUSYBOX
 from tests.docker.owned import (
     Belongings,
+    busy_project,
     docker,
     eventually,
+    names_of,
     owned_by,
-    owner_of_process,
+    passing_owner,
     reaper_of,
+    remove_all,
+    running,
 )
-from tests.docker.test_kill import BUSY, DOCKERFILE
 from tests.nested import NestedProject
 
 ENDS_WITHIN = 10.0
@@ -82,6 +85,9 @@ MIDDLE = {
         self.addCleanupFunction(hold)
         """,
 }
+MIDDLE["builds_as_of_old"] = MIDDLE["builds"]
+#: What four threads are in the middle of.
+FOUR = ("waits_for_a_port", "builds", "runs_in_the_foreground", "cleans_up")
 SLEEPS = f"FROM {BUSYBOX}\nRUN echo there && sleep {LONG}\n"
 
 
@@ -146,8 +152,6 @@ def require_good_end(
     try:
         status = process.wait(max(0.0, asked + ENDS_WITHIN - time.monotonic()))
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         pytest.fail(f"no end within {ENDS_WITHIN} s:\n{nested.said()}")
     said = nested.said()
     assert status not in {0, 200}, said
@@ -163,12 +167,12 @@ def test_a_single_test_that_is_told_to_end_leaves_nothing(
 ) -> None:
     """Ctrl+C never means ten minutes of waiting, nor a container that stays."""
     nested = project(tmp_path, middle)
-    process = nested.start("-j1")
-    owner = owner_of_process(process.pid)
-    wait_until_there(nested, process, middle)
-    asked = end(process, number)
-    (tmp_path / middle / "go").touch()
-    require_good_end(nested, process, asked)
+    builder = {"DOCKER_BUILDKIT": "0"} if middle == "builds_as_of_old" else {}
+    with running(nested, "-j1", environment=builder) as (process, owner):
+        wait_until_there(nested, process, middle)
+        asked = end(process, number)
+        (tmp_path / middle / "go").touch()
+        require_good_end(nested, process, asked)
     assert owned_by(engine, owner) == []
     # A build ends on the engine a moment after its client.
     eventually(lambda: not remains(), what="nothing sleeps", explain=remains)
@@ -180,14 +184,13 @@ def test_many_tests_that_are_told_to_end_leave_nothing(
     engine: ApiEngine, tmp_path: Path, number: signal.Signals
 ) -> None:
     """What one thread is in the middle of does not keep another one from ending."""
-    nested = project(tmp_path, *MIDDLE)
-    process = nested.start(f"-j{len(MIDDLE)}")
-    owner = owner_of_process(process.pid)
-    for middle in MIDDLE:
-        wait_until_there(nested, process, middle)
-    asked = end(process, number)
-    (tmp_path / "cleans_up" / "go").touch()
-    require_good_end(nested, process, asked)
+    nested = project(tmp_path, *FOUR)
+    with running(nested, "-j4") as (process, owner):
+        for middle in FOUR:
+            wait_until_there(nested, process, middle)
+        asked = end(process, number)
+        (tmp_path / "cleans_up" / "go").touch()
+        require_good_end(nested, process, asked)
     assert owned_by(engine, owner) == []
     eventually(lambda: not remains(), what="nothing sleeps", explain=remains)
 
@@ -209,14 +212,12 @@ def test_an_aborted_run_is_no_success_though_all_that_ran_has_passed(
         """,
     )
     nested.test("second", "pass")
-    process = nested.start("-j1")
-    wait_until_there(nested, process, "first")
-    asked = end(process, number)
-    eventually(
-        lambda: "received termination request" in nested.said(), what="it was heard"
-    )
-    (tmp_path / "first" / "go").touch()
-    require_good_end(nested, process, asked)
+    with running(nested, "-j1") as (process, _):
+        wait_until_there(nested, process, "first")
+        asked = end(process, number)
+        eventually(lambda: "termination" in nested.said(), what="it was heard")
+        (tmp_path / "first" / "go").touch()
+        require_good_end(nested, process, asked)
     results = nested.results()
     assert results["first"].outcome == "PASSED"
     assert "second" not in results
@@ -229,19 +230,23 @@ def test_a_run_that_is_told_to_end_does_not_wait_for_its_reaper(
     engine: ApiEngine, owner: Owner, tmp_path: Path
 ) -> None:
     """Whoever wants to go home need not tidy up after others first."""
-    with subprocess.Popen(["sleep", "600"]) as other:
-        things = Belongings(engine, owner_of_process(other.pid))
+    with passing_owner() as dead:
+        things = Belongings(engine, dead)
         volume, network = things.volume(), things.network()
         # What is in use is tried again and again.
         options = [f"--volume={volume}:/data", f"--network={network}"]
         Belongings(engine, owner).run(BUSYBOX, "sleep", "600", options=options)
-        other.kill()
     nested = project(tmp_path, "waits_for_a_port")
-    process = nested.start()
-    reaper = reaper_of(process.pid)
-    wait_until_there(nested, process, "waits_for_a_port")
-    require_good_end(nested, process, end(process, signal.SIGINT))
-    assert start_of_process(reaper) is None
+    try:
+        with running(nested) as (process, _):
+            reaper = reaper_of(process.pid)
+            wait_until_there(nested, process, "waits_for_a_port")
+            require_good_end(nested, process, end(process, signal.SIGINT))
+        assert start_of_process(reaper) is None
+        assert {volume, network} == names_of(engine, dead)
+    finally:
+        remove_all(engine, owner)
+        remove_all(engine, dead)
 
 
 @pytest.mark.docker
@@ -253,13 +258,10 @@ def test_a_run_that_is_told_to_end_at_any_moment_leaves_nothing(
     generator = random.Random(SEED)
     for attempt in range(MOMENTS):
         moment = generator.uniform(0, LATEST_MOMENT)
-        nested = NestedProject(tmp_path / str(attempt))
-        for name in ("busy_1", "busy_2"):
-            nested.test(name, BUSY, Dockerfile=DOCKERFILE)
-        process = nested.start(generator.choice(["-j1", "-j2"]))
-        reaper_of(process.pid)
-        owner = owner_of_process(process.pid)
-        threading.Event().wait(moment)
-        asked = end(process, generator.choice(SIGNALS))
-        require_good_end(nested, process, asked)
+        nested = busy_project(tmp_path / str(attempt))
+        with running(nested, generator.choice(["-j1", "-j2"])) as (process, owner):
+            reaper_of(process.pid)
+            threading.Event().wait(moment)
+            asked = end(process, generator.choice(SIGNALS))
+            require_good_end(nested, process, asked)
         assert owned_by(engine, owner) == [], f"{moment} s: {nested.said()}"

@@ -36,7 +36,7 @@ from tests.docker.owned import (
     eventually,
     names_of,
     owned_by,
-    owner_of_process,
+    passing_owner,
     remove_all,
 )
 from tests.nested import NestedProject
@@ -350,19 +350,15 @@ def test_a_dry_run_shows_what_would_be_removed_and_removes_nothing(
 
 @contextlib.contextmanager
 def leftovers(engine: ApiEngine, *, each: int, keep: bool = False) -> Iterator[Owner]:
-    """Make *each* of all kinds for a process that ends with the block."""
-    with subprocess.Popen(["sleep", "600"]) as process:
-        try:
-            owner = owner_of_process(process.pid)
-            things = Belongings(engine, owner, keep=keep)
-            for _ in range(each):
-                things.container()
-                things.network()
-                things.volume()
-                things.tag()
-            yield owner
-        finally:
-            process.kill()
+    """Make *each* of all kinds for an owner that ends with the block."""
+    with passing_owner() as owner:
+        things = Belongings(engine, owner, keep=keep)
+        for _ in range(each):
+            things.container()
+            things.network()
+            things.volume()
+            things.tag()
+        yield owner
 
 
 @pytest.mark.docker

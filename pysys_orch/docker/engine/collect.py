@@ -30,6 +30,7 @@ from pysys_orch.errors import (
     ConflictError,
     DockerError,
     EngineAnswerError,
+    EngineUnreachableError,
     NotFoundError,
 )
 
@@ -165,7 +166,8 @@ def sweep(
 
     What is gone already counts as removed, and so does, in the end, what somebody else
     is removing. What is still in use is tried again, since an engine lets go of a thing
-    only some time after its last user went.
+    only some time after its last user went. An engine that does not answer any more is
+    not asked once for each thing.
 
     Args:
         engine: Where.
@@ -182,7 +184,10 @@ def sweep(
 
     with ThreadPoolExecutor(parallel, "orch-sweep") as pool:
         for stage in _stages(plan):
-            report += _sweep_stage(engine, stage, pool, clock, patience)
+            if lost := _unreachable(report.failures):
+                report += Report(failures=(lost,) * len(stage))
+            else:
+                report += _sweep_stage(engine, stage, pool, clock, patience)
     return report
 
 
@@ -199,7 +204,7 @@ def _sweep_stage(
     waiting = list(stage)
     never = threading.Event()
     while True:
-        answers = list(pool.map(lambda each: _remove(engine, each), waiting))
+        answers = _remove_all(engine, waiting, pool)
         outcomes = list(zip(waiting, answers, strict=True))
         removed += [each for each, answer in outcomes if answer is None]
         refused = [(each, answer) for each, answer in outcomes if answer is not None]
@@ -210,6 +215,28 @@ def _sweep_stage(
     removed += [each for each, answer in refused if _is_under_way(answer)]
     failures = [answer for _, answer in refused if not _is_under_way(answer)]
     return Report(removed=tuple(removed), failures=tuple(failures))
+
+
+def _remove_all(
+    engine: Engine, stage: Sequence[Doomed], pool: Executor
+) -> list[DockerError | None]:
+    """Remove things at once; return why each is still there, or None if it is gone."""
+    answers: list[DockerError | None] = []
+
+    def attempt(each: Doomed) -> DockerError | None:
+        # A mute engine takes a minute to find out about, each time.
+        answer = _unreachable(answers) or _remove(engine, each)
+        answers.append(answer)
+        return answer
+
+    return list(pool.map(attempt, stage))
+
+
+def _unreachable(
+    answers: Iterable[DockerError | None],
+) -> EngineUnreachableError | None:
+    found = (each for each in answers if isinstance(each, EngineUnreachableError))
+    return next(found, None)
 
 
 def _remove(engine: Engine, each: Doomed) -> DockerError | None:

@@ -9,7 +9,7 @@ from pysys.constants import *
 
 from pysys_orch.docker import DockerContainer, DockerImage
 
-# Listens, is healthy and has the page only some time after it was started.
+# Listens and is healthy only some time after it was started, has the page when told.
 SCRIPT = """
 echo starting
 sleep 0.5
@@ -17,7 +17,7 @@ mkdir /tmp/www
 httpd -p 8000 -h /tmp/www
 touch /tmp/healthy
 echo "listening on port 8000 (as $(id -u))" >&2
-sleep 0.5
+while [ ! -e /tmp/go ]; do usleep 20000; done
 echo hello > /tmp/www/page
 echo finished
 exec sleep 600
@@ -34,6 +34,7 @@ class PySysTest(BaseTest):
 		self.fluent(container, container.waitForPort(8000))
 		# It accepts: a request is answered at once, though there is no page yet.
 		self.fluent(container, container.waitForHttp(8000, '/page', status=404, timeout=0))
+		container.exec(['touch', '/tmp/go'])
 		self.fluent(container, container.waitForHealthy())
 		self.assertThat('health == "healthy"', health=container.inspect()['State']['Health']['Status'])
 		match = container.waitForLog(r'listening on port (?P<port>\d+) \(as (\d+)\)', errorExpr='panic')

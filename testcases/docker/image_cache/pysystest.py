@@ -30,7 +30,6 @@ class PySysTest(BaseTest):
 		self.assertThat('same == first', same=self.identity(same), first=self.identity(first))
 		self.assertThat('same != first', same=same.getName(), first=first.getName())
 		self.builds('for somebody else', lambda: build(self.runner), again=False)
-		self.builds('without the cache', lambda: build(noCache=True), again=True)
 
 		os.utime(data, (1, 1))
 		self.builds('after a file was touched', build, again=False)
@@ -43,7 +42,14 @@ class PySysTest(BaseTest):
 		self.builds('after a file that is added was written', build, again=True)
 		file.write_text(f'{DOCKERFILE}ENV MORE=1\n')
 		self.builds('after the Dockerfile was written', build, again=True)
-		self.builds('with an argument', lambda: build(buildArgs=['MODE=1']), again=True)
+		last = self.builds('with an argument', lambda: build(buildArgs=['MODE=1']), again=True)
+
+		# What nobody uses any more makes way for what takes its place.
+		replaced = self.identity(last)
+		self.docker('rmi', last.getName())
+		self.assertThat('status == 0', status=self.docker('image', 'inspect', replaced).process.exitStatus)
+		self.builds('without the cache', lambda: build(buildArgs=['MODE=1'], noCache=True), again=True)
+		self.assertThat('status == 1', status=self.docker('image', 'inspect', replaced).process.exitStatus)
 
 	def builds(self, when, build, *, again):
 		before = self.count()
@@ -56,5 +62,7 @@ class PySysTest(BaseTest):
 		return sum(len(list(pathlib.Path(each.output).glob('docker_build*.err'))) for each in (self, self.runner))
 
 	def identity(self, image):
-		done = DockerHelper._executeDockerCommand(self, ['inspect', '--format', '{{.Id}}', image.getName()])
-		return pathlib.Path(done.stdout).read_text()
+		return pathlib.Path(self.docker('inspect', '--format', '{{.Id}}', image.getName()).stdout).read_text().strip()
+
+	def docker(self, *arguments):
+		return DockerHelper._executeDockerCommand(self, arguments, ignoreExitStatus=True)

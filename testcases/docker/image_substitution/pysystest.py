@@ -14,32 +14,34 @@ class PySysTest(BaseTest):
 		before = pathlib.Path(self.input, 'Dockerfile').read_bytes()
 		here = DockerImage.fromExisting(self, 'pysys-orch-test/busybox:1')
 		base, tools, files = (
-			self.build('Dockerfile.base', imageSubst=('no-such/busybox', here), buildArgs=[f'NAME={name}'])
+			DockerImage.fromDockerfile(self, f'{self.input}/Dockerfile.base', imageSubst=('no-such/busybox', here), buildArgs=[f'NAME={name}'])
 			for name in ('base', 'tools', 'files')
 		)
 		given = {'no-such/base': base, 'no-such/tools:7': tools.getName(), 'no-such/files': files}
 
-		plain = self.build('Dockerfile', imageSubst=given)
-		listed = self.build('Dockerfile', imageSubst=given, buildArgs=['COLOUR=dark blue', 'SUM=1+1=2'])
-		mapped = self.build('Dockerfile', imageSubst=given, buildArgs={'COLOUR': 'red', 'SUM': 3})
+		listed = self.build(imageSubst=given, buildArgs=['COLOUR=dark blue', 'SUM=1+1=2'])
+		mapped = self.build(imageSubst=given, buildArgs={'COLOUR': 'red', 'SUM': 3})
 		# The default of an ARG is seen through, a value that is given takes its place.
 		del given['no-such/base']
-		other = self.build('Dockerfile', imageSubst=given, buildArgs=['BASE=no-such/files'])
+		other = self.build(imageSubst=given, buildArgs=['BASE=no-such/files'])
 
-		for name, image in [('plain', plain), ('listed', listed), ('mapped', mapped), ('other', other)]:
+		stage = self.build(imageSubst=given, target='stage', extraArgs=['--label=colour=green'])
+		early = DockerContainer.fromImage(stage, 'early').run(['cat', '/tools'], foreground=True)
+		self.assertThat('label == "green"', label=early.inspect()['Config']['Labels']['colour'])
+		for name, image in [('listed', listed), ('mapped', mapped), ('other', other)]:
 			DockerContainer.fromImage(image, name).run(['cat', '/summary'], foreground=True)
 		self.assertThat('after == before', after=pathlib.Path(self.input, 'Dockerfile').read_bytes(), before=before)
 
-	def build(self, file, **options):
+	def build(self, **options):
 		# Not to be content with what an earlier run has built.
-		return DockerImage.fromDockerfile(self, f'{self.input}/{file}', noCache=True, **options)
+		return DockerImage.fromDockerfile(self, f'{self.input}/Dockerfile', noCache=True, **options)
 
 	def validate(self):
 		images = 'from base, copied from tools and files'
-		self.says('plain', f'{images}: colour default, sum ')
 		self.says('listed', f'{images}: colour dark blue, sum 1+1=2')
 		self.says('mapped', f'{images}: colour red, sum 3')
 		self.says('other', f'{images.replace("base", "files")}: colour default, sum ')
+		self.says('early', 'tools')
 		self.assertGrep('run.log', 'WARN', contains=False)  # every substitution was used
 
 	def says(self, name, expected):

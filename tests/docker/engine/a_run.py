@@ -66,8 +66,7 @@ class Run:
 
     def report(self) -> Answer:
         """Wait for the reaper's first report."""
-        self._reaper.wait_report(60.0)
-        return dict(self._reaper.report())
+        return dict(self._reaper.report(60.0))
 
     def watch(self, host: str) -> Answer:
         """Use one more engine."""

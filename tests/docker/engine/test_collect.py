@@ -469,12 +469,43 @@ def test_a_missing_part_of_something_does_not_mean_that_it_is_gone(
     assert [str(each) for each in report.failures] == [f"remove it: {words} (HTTP 500)"]
 
 
-def test_an_engine_that_went_away_is_a_failure_and_no_crash(bench: Bench) -> None:
-    """The end of a run says what it could not do."""
-    volume = bench.add(Kind.VOLUME, "v")
-    gone = EngineUnreachableError("unix:///x.sock", "connection refused")
-    bench.engine.refuse(volume, *[gone] * 100)
-    assert bench.sweep().failures == (gone,)
+class MuteEngine(MemoryEngine):
+    """An engine that does not answer removals, which takes a minute to find out."""
+
+    def __init__(self) -> None:
+        self.minutes = ManualClock()
+        super().__init__(self.minutes)
+        self.asked = 0
+
+    def remove(self, resource: Resource) -> None:
+        self.asked += 1
+        self.minutes.advance(60.0)
+        raise EngineUnreachableError("unix:///x.sock", f"could not remove {resource}")
+
+
+def test_an_engine_that_went_away_is_not_asked_about_each_thing() -> None:
+    """The end of a run takes a minute then, not hours; and it says what is left."""
+    mute = MuteEngine()
+    bench = Bench(mute)
+    for number in range(200):
+        bench.add(Kind.CONTAINER, f"c{number}")
+    bench.add(Kind.NETWORK, "n")
+    bench.add(Kind.VOLUME, "v")
+    report = sweep(mute, bench.plan(), clock=mute.minutes)
+    assert report.removed == ()
+    assert len(report.failures) == 202
+    assert all(isinstance(each, EngineUnreachableError) for each in report.failures)
+    assert mute.asked <= PARALLEL_REMOVALS
+
+
+def test_an_engine_that_comes_back_is_asked_again(bench: Bench) -> None:
+    """One connection that broke does not end a collection."""
+    gone = EngineUnreachableError("unix:///x.sock", "connection reset")
+    for number in range(20):
+        bench.engine.refuse(bench.add(Kind.CONTAINER, f"c{number}"), gone)
+    bench.add(Kind.VOLUME, "v")
+    assert bench.sweep().failures == ()
+    assert bench.left() == set()
 
 
 def test_nothing_to_remove_takes_nothing(bench: Bench) -> None:

@@ -409,6 +409,7 @@ def test_who_names_a_user_gets_that_user(extra: list[str], *, names: bool) -> No
         (["--name=db"], "db"),
         (["-d", "--name", "db", "--rm"], "db"),
         (["--name", "a", "--name=b"], "b"),
+        (["--name=a", "--name", "b"], "b"),
         (["--hostname", "db"], None),
         (["--name"], None),
         ([], None),
@@ -476,8 +477,9 @@ def comparable(found: dict[str, Any]) -> dict[str, Any]:
     }
     shared = {key: found[key] for key in ("Args", "HostConfig", "Mounts", "Path")}
     shared |= {"Config": config, "Names": names, "Ports": published}
-    # An engine lists them in any order.
+    # Docker and its engine take and list these in any order.
     shared["Mounts"].sort(key=lambda mount: mount["Destination"])
+    config["Env"].sort()
     return dict(normal(shared))
 
 

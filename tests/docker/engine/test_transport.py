@@ -21,6 +21,7 @@ from pysys_orch.docker.engine.transport import (
     DEFAULT_HOST,
     SdkTransport,
     SocketTransport,
+    Transport,
     open_transport,
     without_credentials,
 )
@@ -160,9 +161,10 @@ def test_a_stream_ends_when_another_thread_closes_it(
 
 def test_whatever_raises_underneath_one_error_comes_out(tmp_path: Path) -> None:
     """Nobody has to know which way an engine is reached."""
-    for transport, cause in [
+    ways: list[tuple[Transport, str]] = [
         (SocketTransport(f"unix://{tmp_path}/none.sock"), "no such file or directory"),
         (SdkTransport("tcp://127.0.0.1:1", tls=False), "connection refused"),
-    ]:
+    ]
+    for transport, cause in ways:
         with pytest.raises(EngineUnreachableError, match=cause):
             ApiEngine(transport, "unix:///shown", "26", "1.41").now()

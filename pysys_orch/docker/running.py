@@ -1,0 +1,666 @@
+"""A container as it runs: what it does, what it says, and waiting for it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from pysys.constants import BACKGROUND, FOREGROUND
+
+from pysys_orch.docker.engine import ready
+from pysys_orch.docker.engine.command import port_key
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
+from pysys_orch.docker.helper import (
+    Docker,
+    DockerHelper,
+    checked,
+    fileName,
+    reserveFile,
+)
+from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.session import Session, write_json
+from pysys_orch.errors import (
+    ConfigError,
+    ConflictError,
+    ContainerGoneError,
+    DockerError,
+    NotFoundError,
+)
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.engine.client import ApiEngine
+    from pysys_orch.docker.engine.events import Watch
+    from pysys_orch.docker.engine.logs import LogFollower
+
+_T = TypeVar("_T")
+
+_LOOK_EVERY = 0.5
+_TAIL_LINES = 5
+_SETTLE_TIMEOUT = 30.0
+
+
+class RunningContainer(DockerHelper):
+    """What can be asked of a container once it was run.
+
+    Not used directly: `pysys_orch.docker.DockerContainer` is this, and makes one.
+    """
+
+    def __init__(self, parent: Parent, displayName: str) -> None:
+        super().__init__(parent, displayName)
+        self._container = ""  # the engine's id, once it runs
+        self._name = ""
+        self._environs: Mapping[str, str] | None = None
+        self._followers: dict[str, LogFollower] = {}
+        self._watch: Watch | None = None
+        self._looked = (-1, 0.0)  # events heard by then, and when it was looked at
+        self._lock = threading.Lock()
+
+    # What it is doing -----------------------------------------------------------------
+
+    def inspect(self) -> dict[str, Any]:
+        """Return all that the engine knows about it, as ``docker inspect`` shows it."""
+        with self.reporting():
+            return self._inspect()
+        return {}
+
+    def getState(self) -> str:
+        """Return its state.
+
+        Returns:
+            ``created``, ``running``, ``paused``, ``restarting``, ``exited`` or
+            ``dead``; ``removed`` once it is gone, and nothing before it was run.
+        """
+        if not self._container:
+            return ""
+        with self.reporting():
+            try:
+                return str(self._inspect()["State"]["Status"])
+            except ContainerGoneError:
+                return "removed"
+        return ""
+
+    def getExitCode(self) -> int | None:
+        """Return the exit code of its main process, or None while that runs."""
+        with self.reporting():
+            state = self._inspect()["State"]
+            ended = state["Status"] in {"exited", "dead"}
+            return int(state["ExitCode"]) if ended else None
+        return None
+
+    def getExternalPort(self, port: int | str) -> int:
+        """Return the port on the host for a port inside the container.
+
+        Ask again after a restart: the engine then chooses another one.
+
+        Args:
+            port: The port inside the container, exposed by `exposePort`.
+
+        Returns:
+            The port on the host's loopback.
+        """
+        with self.reporting():
+            key = checked(lambda: port_key(port))
+            return self._waitFor(
+                lambda: self._published(key),
+                what=f"port {key} of {self.displayName} is published",
+                timeout=10,
+            )
+        return 0
+
+    def log(self, logfile: str, **kwargs: Any) -> Self:
+        """Stream its output live to two files, from the first line on.
+
+        The files are complete once the container has ended, and go on when it is
+        started again.
+
+        Args:
+            logfile: What the names of the files begin with, in the output directory;
+                ``.out`` is appended for standard output, ``.err`` for standard error.
+            kwargs: Ignored, for compatibility.
+        """
+        with self.reporting():
+            self._follow(logfile)
+        return self
+
+    def exec(
+        self,
+        command: Sequence[str] | str,
+        extraArgs: Sequence[str] = (),
+        *,
+        background: bool = False,
+        timeout: float = 600,
+        abortOnError: bool = True,
+        ignoreExitStatus: bool = False,
+    ) -> Docker:
+        """Run a command inside the container.
+
+        Args:
+            command: Command with arguments; a text is split as a shell would.
+            extraArgs: More arguments of ``docker exec``: ``["--user", "root"]``.
+            background: Whether to return while it runs.
+            timeout: Seconds after which the client in the foreground is ended.
+            abortOnError: Whether a failure ends the test.
+            ignoreExitStatus: Whether any exit status will do.
+
+        Returns:
+            The tuple (process, stdout, stderr), with the files that hold its output.
+        """
+        arguments = splitCommand(command)
+        with self.reporting(abortOnError=abortOnError):
+            return self._executeDockerCommand(
+                self.parent,
+                ["exec", *extraArgs, self._id(), *arguments],
+                environs=self._environs,
+                state=BACKGROUND if background else FOREGROUND,
+                timeout=timeout,
+                displayName=f"docker exec {self.displayName}",
+                displayNamePostfix=f" {' '.join(' '.join(arguments).split())[:60]}",
+                abortOnError=abortOnError,
+                ignoreExitStatus=ignoreExitStatus,
+            )
+        return Docker(None, "", "")
+
+    def copyTo(
+        self, hostpath: str, containerpath: str, *, timeout: float = 600
+    ) -> Self:
+        """Copy a file or directory into the container, whether it runs or not.
+
+        Args:
+            hostpath: Absolute, or relative to the test's input directory.
+            containerpath: Absolute path in the container.
+            timeout: Seconds that it may take.
+        """
+        with self.reporting():
+            source = Path(self.parent.input, hostpath).absolute()
+            if not source.exists():
+                message = f"copyTo: {source} does not exist"
+                raise ConfigError(message)
+            self._copy(str(source), f"{self._id()}:{containerpath}", timeout)
+        return self
+
+    def copyFrom(
+        self, containerpath: str, hostpath: str, *, timeout: float = 600
+    ) -> Self:
+        """Copy a file or directory out of the container, whether it runs or not.
+
+        Args:
+            containerpath: Absolute path in the container.
+            hostpath: Absolute, or relative to the test's output directory.
+            timeout: Seconds that it may take.
+        """
+        with self.reporting():
+            target = Path(self.parent.output, hostpath).absolute()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._copy(f"{self._id()}:{containerpath}", str(target), timeout)
+        return self
+
+    # Waiting for it -------------------------------------------------------------------
+
+    def waitForExit(self, timeout: float = 60) -> int:
+        """Wait until its main process has ended.
+
+        Args:
+            timeout: Seconds after which the test is TIMEDOUT.
+
+        Returns:
+            The exit code.
+        """
+        with self.reporting():
+            return self._waitForExit(timeout)
+        return -1
+
+    def waitForPort(self, port: int | str, timeout: float = 60) -> Self:
+        """Wait until somebody listens on a port inside the container.
+
+        Args:
+            port: TCP port inside the container, exposed by `exposePort` or reachable
+                from here.
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            key = checked(lambda: port_key(port))
+            number = int(key.partition("/")[0])
+            engine = self._engine()
+            self._waitFor(
+                lambda: self._listens(engine, key, number) or None,
+                what=f"port {key} of {self.displayName} accepts connections",
+                timeout=timeout,
+            )
+        return self
+
+    def waitForHealthy(self, timeout: float = 60) -> Self:
+        """Wait until its health check has passed.
+
+        Args:
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            state = self._inspect()["State"]
+            if "Health" not in state:
+                message = (
+                    f"{self.displayName} has no health check: give its image a "
+                    "HEALTHCHECK, or wait for a port or a line in its log"
+                )
+                raise ConfigError(message)
+            self._waitFor(
+                lambda: self._health() == "healthy" or None,
+                what=f"{self.displayName} is healthy",
+                timeout=timeout,
+            )
+        return self
+
+    def waitForLog(
+        self, expr: str, timeout: float = 60, *, errorExpr: str | None = None
+    ) -> re.Match[str] | None:
+        """Wait until a line of its output matches.
+
+        Only what is new is read, from the container's first line on. Where `log` was
+        not called, this begins to stream to files named after the container.
+
+        Args:
+            expr: Regular expression, searched for in each line of both streams.
+            timeout: Seconds after which the test is TIMEDOUT.
+            errorExpr: Regular expression of a line after which waiting is in vain.
+
+        Returns:
+            The match.
+        """
+        with self.reporting():
+            return self._waitForLog(expr, errorExpr, timeout)
+        return None
+
+    def waitForHttp(
+        self, port: int | str, path: str = "/", status: int = 200, timeout: float = 60
+    ) -> Self:
+        """Wait until an HTTP request is answered as expected.
+
+        Args:
+            port: Port inside the container, exposed by `exposePort`.
+            path: What to get, with a query if need be.
+            status: The status code that counts.
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            key = checked(lambda: port_key(port))
+            last = ["nothing was answered"]
+            what = f"GET {path} at port {key} of {self.displayName} answers {status}"
+            try:
+                self._waitFor(
+                    lambda: self._answers(key, path, status, last),
+                    what=what,
+                    timeout=timeout,
+                )
+            except DockerError as failure:
+                failure.args = (f"{failure} (last: {last[0]})",)
+                raise
+        return self
+
+    # What a test's cleanup asks of it ------------------------------------------------
+
+    def resource(self) -> Resource | None:
+        """Return the container to remove."""
+        name = self._name or self._container
+        if not self._container and not self._isOurs(name):
+            return None
+        return Resource(kind=Kind.CONTAINER, id=self._container or name, name=name)
+
+    def engineInUse(self) -> ApiEngine | None:
+        """Return the engine that it is on, or None if none was ever reached."""
+        return Session.of(self.parent).reached(self._environs)
+
+    def leaveEvidence(self, folder: Path) -> None:
+        """Write its inspection, its whole log and its events into *folder*."""
+        from pysys_orch.docker.engine.logs import read_log
+
+        engine, resource = self.engineInUse(), self.resource()
+        if engine is None or resource is None:
+            return
+        try:
+            found = engine.inspect_container(resource.id)
+        except NotFoundError:
+            return
+        place = reserveFile(folder, fileName(self.displayName), ".inspect.json")
+        write_json(place, found)
+        stem = place.name.removesuffix(".inspect.json")  # no other container's
+        if self._watch is not None:
+            events = [
+                {"at": each.at.isoformat(), "action": each.action, **each.attributes}
+                for each in self._watch.events()
+            ]
+            write_json(folder / f"{stem}.events.json", events)
+        if not self._followers:
+            read_log(
+                engine,
+                str(found["Id"]),
+                framed=not found["Config"]["Tty"],
+                out=reserveFile(folder, stem, ".out"),
+                err=reserveFile(folder, stem, ".err"),
+            )
+
+    def end(self) -> None:
+        """Kill it if its log is being read, and read that to its end."""
+        engine = self.engineInUse()
+        if engine is not None and self._followers:
+            with contextlib.suppress(NotFoundError, ConflictError):
+                engine.kill_container(self._container, "KILL")
+        failures = []
+        for follower in self._followers.values():
+            settled = follower.settle(_SETTLE_TIMEOUT)
+            # What was removed by others (``--rm``) cannot be read again.
+            removed = follower.ended
+            follower.close()
+            if follower.failure is not None:
+                failures.append(str(follower.failure))
+            elif not settled and not removed:
+                failures.append(f"not read to its end within {_SETTLE_TIMEOUT:g} s")
+        if self._watch is not None:
+            self._watch.close()
+        if failures:
+            message = f"the log of {self.displayName} is incomplete: {failures[0]}"
+            raise DockerError(message)
+
+    def detach(self) -> None:
+        """Stop reading its log; it runs on."""
+        for follower in self._followers.values():
+            follower.close()
+        if self._watch is not None:
+            self._watch.close()
+
+    # Inside ---------------------------------------------------------------------------
+
+    def _environmentFilters(self) -> list[str]:
+        """Return what ``docker ps`` filters by: a container's environment is itself."""
+        return [f"id={self._id()}"]
+
+    def _environmentOf(self, path: str) -> list[dict[str, Any]]:
+        """Return its own volumes or networks."""
+        engine, found = self._engine(), self._inspect()
+        if path == "/networks":
+            networks = found["NetworkSettings"]["Networks"].values()
+            return [engine.inspect_network(each["NetworkID"]) for each in networks]
+        volumes = [each for each in found["Mounts"] if each["Type"] == "volume"]
+        return [{"Name": each["Name"], "Driver": each["Driver"]} for each in volumes]
+
+    def _watchEvents(self) -> None:
+        engine = self._engine()
+        self._watch = Session.of(self.parent).hub(engine).watch(self._container)
+
+    def _id(self) -> str:
+        """Return the engine's id of it.
+
+        Raises:
+            ConfigError: It was not run, or could not be.
+        """
+        if not self._container:
+            message = f"container {self.displayName} does not run: call run() first"
+            raise ConfigError(message)
+        return self._container
+
+    def _engine(self) -> ApiEngine:
+        return Session.of(self.parent).engine(self._environs)
+
+    def _inspect(self) -> dict[str, Any]:
+        """Return its inspection.
+
+        Raises:
+            ContainerGoneError: It was removed.
+        """
+        try:
+            return self._engine().inspect_container(self._id())
+        except NotFoundError:
+            message = f"container {self.displayName} was removed"
+            raise ContainerGoneError(message) from None
+
+    def _isOurs(self, name: str) -> bool:
+        """Return whether the container of that name was made for our parent.
+
+        Where a test chose the name itself, somebody else's may have it already.
+        """
+        engine = self.engineInUse()
+        if engine is None or not name:
+            return False
+        try:
+            labels = engine.inspect_container(name)["Config"]["Labels"] or {}
+        except DockerError:
+            return False
+        ours = Session.of(self.parent).labels(self.parent)
+        return all(labels.get(key) == ours[key] for key in (RUN_LABEL, TEST_LABEL))
+
+    def _copy(self, source: str, target: str, timeout: float) -> None:
+        self._executeDockerCommand(
+            self.parent,
+            ["cp", source, target],
+            environs=self._environs,
+            timeout=timeout,
+            abortOnError=True,
+            ignoreExitStatus=False,
+        )
+
+    def _waitFor(
+        self, probe: Callable[[], _T | None], *, what: str, timeout: float
+    ) -> _T:
+        """Wait for *probe*; quote the container's end if that comes first."""
+        self._id()
+        return ready.wait_for(
+            probe,
+            what=what,
+            timeout=timeout,
+            clock=Session.of(self.parent).clock,
+            pause=self.parent.pollWait,
+            alive=self._requireAlive,
+        )
+
+    def _requireAlive(self) -> None:
+        """Raise if the container has ended.
+
+        The engine is asked when an event has come, and now and then all the same.
+        """
+        clock = Session.of(self.parent).clock
+        heard = 0 if self._watch is None else self._watch.count
+        seen, at = self._looked
+        if heard == seen and clock.instant() - at < _LOOK_EVERY:
+            return
+        self._looked = (heard, clock.instant())
+        ready.require_running(self.displayName, self._inspect()["State"], self._tail)
+
+    def _tail(self) -> list[str]:
+        """Return the last lines that it logged, on either stream."""
+        framed = not self._inspect()["Config"]["Tty"]
+        stream = self._engine().container_logs(
+            self._id(), follow=False, framed=framed, tail=_TAIL_LINES
+        )
+        text = b"".join(frame.payload for frame in stream)
+        return text.decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+
+    def _published(self, key: str) -> int | None:
+        found = self._inspect()
+        asked = (found["HostConfig"].get("PortBindings") or {}).keys()
+        if key not in asked and not found["HostConfig"].get("PublishAllPorts"):
+            message = (
+                f"port {key} of container {self.displayName} was never exposed: "
+                f"call exposePort({key.partition('/')[0]}) before run()"
+            )
+            raise ConfigError(message)
+        bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
+        ports = [int(each["HostPort"]) for each in bindings if each.get("HostPort")]
+        return ports[0] if ports else None
+
+    def _waitForExit(self, timeout: float) -> int:
+        from pysys_orch.docker.engine.events import DIE
+
+        def ended() -> int | None:
+            try:
+                state = self._inspect()["State"]
+            except ContainerGoneError:
+                events = self._watch.events() if self._watch is not None else ()
+                for each in reversed(events):
+                    if each.action == DIE:
+                        return int(each.attributes["exitCode"])
+                raise
+            over = state["Status"] in {"exited", "dead"}
+            return int(state["ExitCode"]) if over else None
+
+        code = ready.wait_for(
+            ended,
+            what=f"container {self.displayName} ends",
+            timeout=timeout,
+            clock=Session.of(self.parent).clock,
+            pause=self.parent.pollWait,
+            alive=lambda: None,
+        )
+        self._settleLogs()
+        return code
+
+    def _settleLogs(self) -> None:
+        """Wait until the files of a container that does not run hold its whole log."""
+        try:
+            if not self._followers or self._inspect()["State"]["Running"]:
+                return
+        except ContainerGoneError:
+            pass  # what can be read of it was
+        for follower in list(self._followers.values()):
+            follower.settle(_SETTLE_TIMEOUT)
+
+    def _listens(self, engine: ApiEngine, key: str, number: int) -> bool:
+        """Return whether somebody accepts connections on a port inside."""
+        found = self._inspect()
+        if engine.local:
+            for address in _addresses(found):
+                try:
+                    return ready.accepts_connections(address, number, direct=True)
+                except OSError:
+                    continue  # no way from here to that network
+        bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
+        for binding in bindings:
+            try:
+                port = int(binding["HostPort"])
+                return ready.accepts_connections(engine.host, port, direct=False)
+            except OSError:
+                continue
+        if not bindings and not engine.local:
+            self._published(key)
+        return False
+
+    def _health(self) -> str:
+        return str(self._inspect()["State"].get("Health", {}).get("Status", ""))
+
+    def _answers(
+        self, key: str, path: str, status: int, last: list[str]
+    ) -> bool | None:
+        import requests
+
+        port = self._published(key)
+        if port is None:
+            return None
+        url = f"http://{self._engine().host}:{port}/{path.lstrip('/')}"
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # a proxy has no business between us
+                answer = session.get(url, timeout=2, allow_redirects=False)
+        except requests.RequestException as failure:
+            last[0] = type(failure).__name__
+            return None
+        last[0] = f"status {answer.status_code}"
+        return answer.status_code == status or None
+
+    def _follow(self, logfile: str) -> LogFollower:
+        from pysys_orch.docker.engine.logs import LogFollower
+
+        with self._lock:
+            if logfile in self._followers:
+                return self._followers[logfile]
+            container = self._id()
+            engine = self._engine()
+            folder = Path(self.parent.output)
+            folder.mkdir(parents=True, exist_ok=True)
+            follower = LogFollower(
+                engine,
+                container,
+                out=folder / f"{logfile}.out",
+                err=folder / f"{logfile}.err",
+                framed=not self._inspect()["Config"]["Tty"],
+                hub=Session.of(self.parent).hub(engine),
+            )
+            self._followers[logfile] = follower
+            return follower
+
+    def _waitForLog(
+        self, expr: str, errorExpr: str | None, timeout: float
+    ) -> re.Match[str]:
+        from pysys_orch.docker.engine.logs import LogScanner
+
+        wanted, error = _pattern(expr), _pattern(errorExpr)
+        follower = next(iter(self._followers.values()), None) or self._follow(
+            fileName(self.displayName)
+        )
+        scanner = LogScanner(follower.out, follower.err)
+        version = [0]
+        late: list[re.Match[str]] = []
+
+        def look() -> re.Match[str] | None:
+            version[0] = follower.version
+            found = late.pop() if late else scanner.scan(wanted, error)
+            if follower.failure is not None and found is None:
+                raise follower.failure
+            if found is not None and found.re is not wanted:
+                message = (
+                    f"{self.displayName} logged {found.string.strip()!r}, "
+                    f"before any {expr!r}"
+                )
+                raise DockerError(message)
+            return found
+
+        def alive() -> None:
+            try:
+                self._requireAlive()
+            except ContainerGoneError:
+                # What it said last may not be in the files yet.
+                follower.settle(_SETTLE_TIMEOUT)
+                found = look()
+                if found is None:
+                    raise
+                late.append(found)
+
+        def pause(seconds: float) -> None:
+            if not late:
+                follower.wait_change(version[0], seconds)
+            self.parent.pollWait(0)
+
+        return ready.wait_for(
+            look,
+            what=f"{self.displayName} logs {expr!r}",
+            timeout=timeout,
+            clock=Session.of(self.parent).clock,
+            pause=pause,
+            alive=alive,
+        )
+
+
+def splitCommand(command: Sequence[str] | str) -> list[str]:
+    """Return a command as its words; a text is split as a shell would."""
+    given = shlex.split(command) if isinstance(command, str) else command
+    return [str(word) for word in given]
+
+
+def _addresses(found: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of a container in its networks."""
+    if found["HostConfig"].get("NetworkMode") == "host":
+        return ["127.0.0.1"]
+    networks = (found["NetworkSettings"].get("Networks") or {}).values()
+    return [each["IPAddress"] for each in networks if each.get("IPAddress")]
+
+
+def _pattern(expr: str | None) -> re.Pattern[str] | None:
+    if expr is None:
+        return None
+    try:
+        return re.compile(expr)
+    except re.error as failure:
+        message = f"{expr!r} is no regular expression: {failure}"
+        raise ConfigError(message) from None
