@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
 
 def _about(bench: Bench) -> dict[str, str]:
     """Return what the figures depend on."""
-    engine = bench.raw.ask("GET", "/version")
+    engine = bench.version
     client = os.popen(f"{bench.docker} version --format '{{{{.Client.Version}}}}'")
     return {
         "engine": f"{engine['Version']} (kernel {engine['KernelVersion']})",

@@ -45,6 +45,11 @@ class Bench:
             message = f"the raw API is measured over a unix socket, not {host}"
             raise SystemExit(message)
         self.raw = RawEngine(host.removeprefix("unix://"))
+        try:
+            self.version = self.raw.ask("GET", "/version")
+        except OSError as failure:
+            message = f"no Docker Engine answers at {host}: {failure}"
+            raise SystemExit(message) from None
         self.owner = this_owner(this_domain())
         self.folder = Path(tempfile.mkdtemp(prefix="pysys-orch-benchmark-"))
         self.docker = shutil.which("docker") or "docker"

@@ -42,8 +42,12 @@ class RawEngine:
         """
         if not hasattr(self._own, "connection"):
             self._own.connection = _Connection(self.path)
-        response = _send(self._own.connection, method, path, body, query)
-        data = response.read()
+        try:
+            response = _send(self._own.connection, method, path, body, query)
+            data = response.read()
+        except BaseException:
+            self._own.connection.close()  # whatever it was in the middle of
+            raise
         if response.headers.get("Content-Type", "").startswith("application/json"):
             try:
                 return json.loads(data)

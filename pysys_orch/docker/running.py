@@ -417,6 +417,12 @@ class RunningContainer(DockerHelper):
             message = f"container {self.displayName} was removed"
             raise ContainerGoneError(message) from None
 
+    def _wording(self, reason: str) -> str:
+        """Return a reason that calls the container what its test calls it."""
+        if not self._container:
+            return reason
+        return reason.replace(self._container, self.displayName)
+
     def _isOurs(self, name: str) -> bool:
         """Return whether the container of that name was made for our parent.
 

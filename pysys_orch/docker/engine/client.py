@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from pysys_orch.docker.engine.model import Found, Kind, Resource
 from pysys_orch.docker.engine.ownership import CACHE_LABEL, is_cache_tag
@@ -163,8 +163,7 @@ class ApiEngine:
         self.endpoint = without_credentials(host)
         self.version = version
         self.local = host.startswith(("unix://", "npipe://"))
-        remote = self.endpoint.partition("://")[2].partition(":")[0]
-        self.host = "127.0.0.1" if self.local else remote
+        self.host = "127.0.0.1" if self.local else urlsplit(host).hostname or ""
 
     @classmethod
     def connect(
@@ -403,7 +402,8 @@ class ApiEngine:
         """Remove one thing: kill what runs, untag what is used.
 
         Raises:
-            NotFoundError: Somebody else removed it a moment ago.
+            NotFoundError: Somebody else removed it a moment ago; a volume is then no
+                error at all.
             ConflictError: Something still uses it, or somebody else is removing it.
             EngineAnswerError: The engine refused.
         """
@@ -590,9 +590,9 @@ def _stamp(text: str) -> datetime:
         text = f"{head}.{tail[: min(digits, 6)]}{tail[digits:]}"
     try:
         stamp = datetime.fromisoformat(text)
-    except ValueError:
+        return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return datetime.min.replace(tzinfo=UTC)
-    return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
 
 
 def _unix_time(stamp: str) -> str:

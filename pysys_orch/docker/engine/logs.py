@@ -1,9 +1,9 @@
 """The logs of containers: in files, complete, and searched as they grow.
 
 An engine's live stream of a log may end early, silently (release 20.10 on a busy
-machine: in a third of all cases); what it lacks then is at the end. So what a stream
-gave is never believed to be all: after its end, the log is read once more, from where
-the files end.
+machine: one in five, by up to nine tenths of the log); what it lacks then is at the
+end. So what a stream gave is never believed to be all: after its end, the log's end is
+read once more, and as much of the rest as it takes.
 
 Facts about an engine's log that this module stands on, verified with releases 20.10 and
 26.1 and the drivers json-file and local:

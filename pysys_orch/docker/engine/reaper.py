@@ -15,10 +15,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,22 @@ from pysys_orch.docker.engine.ownership import Owner
 from pysys_orch.settings import DockerSettings, inherited_environment
 
 _PROCESS = "pysys_orch.docker.engine.reaping"
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Have a process that is started meanwhile begin with these signals blocked.
+
+    It ignores them as soon as it runs; until then they would end it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Reaper:
@@ -58,7 +75,7 @@ class Reaper:
         environment["PYTHONPATH"] = os.pathsep.join(
             entry for entry in sys.path if entry
         )
-        with log.open("ab") as errors:
+        with log.open("ab") as errors, _signals_held_back():
             process = subprocess.Popen(
                 # -P: a module in the working directory is not the one that is meant.
                 [sys.executable, "-P", "-m", _PROCESS, json.dumps(task)],

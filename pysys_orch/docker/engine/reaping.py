@@ -29,7 +29,7 @@ from pysys_orch.docker.engine.ownership import (
     start_of_process,
     this_domain,
 )
-from pysys_orch.errors import DockerError, OrchError
+from pysys_orch.errors import OrchError
 from pysys_orch.settings import inherited_environment
 
 #: Seconds after a run's death at which the reaper looks again.
@@ -96,14 +96,14 @@ def _messages(stream: IO[str], owner: Owner) -> Iterator[dict[str, Any]]:
     the other end.
     """
     watched = [stream.fileno()]
+    died_early = False
     if hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
             watched.append(os.pidfd_open(owner.pid))
-        if start_of_process(owner.pid) != owner.start:
-            return  # it died before we came to look
+        died_early = start_of_process(owner.pid) != owner.start
     buffer = b""
     while True:
-        ready, _, _ = select.select(watched, [], [])
+        ready, _, _ = select.select(watched, [], [], 0 if died_early else None)
         if stream.fileno() not in ready:
             return
         # What the run said with its last breath counts.
@@ -143,7 +143,7 @@ def _pass(environment: Mapping[str, str], policy: Policy, clock: Clock) -> bool:
     try:
         engine = ApiEngine.connect(environment)
         report = collect(engine, policy, clock=clock, patience=1.0)
-    except DockerError as failure:
+    except OrchError as failure:
         _write(str(failure))
         return False
     for line in told(report)["removed"]:
@@ -164,7 +164,8 @@ def _end_clients(domain: Domain) -> None:
             for variable in entry.read_bytes().split(b"\0"):
                 if not variable.startswith(mark):
                     continue
-                owner = Owner.parse(variable.removeprefix(mark).decode())
+                key = variable.removeprefix(mark).decode("ascii", "replace")
+                owner = Owner.parse(key)
                 if owner is not None and _is_dead(owner, domain):
                     os.kill(int(entry.parent.name), signal.SIGKILL)
 

@@ -89,11 +89,17 @@ class SocketTransport:
 
     Args:
         host: ``unix:///path`` or ``tcp://host:port``.
+
+    Raises:
+        ValueError: It is neither.
     """
 
     def __init__(self, host: str) -> None:
         address = urlsplit(host)
-        self._path = address.path if address.scheme == "unix" else ""
+        self._path = host.removeprefix("unix://") if address.scheme == "unix" else ""
+        if address.scheme == "unix" and not self._path.startswith("/"):
+            message = "the path of a socket is absolute, as in unix:///var/run/x.sock"
+            raise ValueError(message)
         self._address = (address.hostname or "localhost", address.port or _PLAIN_PORT)
 
     def send(
@@ -279,8 +285,9 @@ def open_transport(environment: Mapping[str, str]) -> tuple[Transport, str]:
 
 def without_credentials(host: str) -> str:
     """Return an address as it may be shown to anybody."""
-    scheme, mark, rest = host.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+    scheme, mark, rest = host.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def unchunked(file: BufferedReader) -> Iterator[bytes]:
@@ -322,7 +329,8 @@ def _context(environment: Mapping[str, str]) -> tuple[str, TLSConfig | bool]:
         return DEFAULT_HOST, False
     contexts = {}
     for path in folder.glob("contexts/meta/*/meta.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        # What is not for Docker, or broken, concerns only who names it.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             meta = json.loads(path.read_text(encoding="utf-8"))
             contexts[meta["Name"]] = (meta["Endpoints"]["docker"], path.parent.name)
     if name not in contexts:

@@ -32,7 +32,6 @@ VERSION = {"Version": "26.1.5+dfsg1", "ApiVersion": "1.45"}
 CACHED = cache_tag("ab" * 32, "cd" * 32)
 
 Connect = Callable[..., ApiEngine]
-awaits_patch = pytest.mark.xfail(reason="awaits engine-patch.diff", strict=True)
 
 
 @pytest.fixture
@@ -208,7 +207,6 @@ def test_an_address_that_is_none_is_refused(connect: Connect, host: str) -> None
     assert f"DOCKER_HOST={host}" in str(failure.value)
 
 
-@awaits_patch
 @pytest.mark.parametrize("host", ["unix://", "unix://relative/docker.sock"])
 def test_a_socket_needs_an_absolute_path(connect: Connect, host: str) -> None:
     """No other engine is taken instead."""
@@ -236,15 +234,9 @@ def test_certificates_that_are_missing_are_named(
         ("ssh://me@host", "ssh://host"),
         ("tcp://host:2375", "tcp://host:2375"),
         ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
-        pytest.param(
-            "unix:///run/user@1000/docker.sock",
-            "unix:///run/user@1000/docker.sock",
-            marks=awaits_patch,
-        ),
-        pytest.param(
-            "tcp://me:secret@host:1/a@b", "tcp://host:1/a@b", marks=awaits_patch
-        ),
-        pytest.param("me:secret@host:2375", "host:2375", marks=awaits_patch),
+        ("unix:///run/user@1000/docker.sock", "unix:///run/user@1000/docker.sock"),
+        ("tcp://me:secret@host:1/a@b", "tcp://host:1/a@b"),
+        ("me:secret@host:2375", "host:2375"),
         ("tcp://me:p@ss@host:2375", "tcp://host:2375"),
     ],
 )
@@ -260,7 +252,7 @@ def test_an_address_is_shown_without_credentials(host: str, shown: str) -> None:
         "tcp://me:secret@none.invalid:1",
         "tcp://me:secret@host:port",
         "ftp://me:secret@host",
-        pytest.param("me:secret@host:2375", marks=awaits_patch),
+        "me:secret@host:2375",
     ],
 )
 def test_no_error_shows_credentials(connect: Connect, host: str) -> None:
@@ -343,7 +335,6 @@ def test_a_configuration_that_cannot_be_read_is_named(
         connect()
 
 
-@awaits_patch
 def test_contexts_of_other_things_are_no_obstacle(
     connect: Connect, tmp_path: Path, tcp_engine: str
 ) -> None:
@@ -566,7 +557,6 @@ def test_everything_that_can_have_an_owner_is_listed() -> None:
     ]
 
 
-@awaits_patch
 def test_stamps_are_in_utc_wherever_the_engine_is() -> None:
     """An engine writes its own time zone in some of them."""
     volumes = [{"Name": "v", "CreatedAt": STAMP}]
@@ -590,7 +580,7 @@ def test_what_an_engine_does_not_know_is_very_long_ago(stamp: str) -> None:
         ("tcp://10.0.0.7:2375", False, "10.0.0.7"),
         ("tcp://me:secret@engine:2375", False, "engine"),
         ("ssh://me@engine:22", False, "engine"),
-        pytest.param("tcp://[fd00::7]:2375", False, "fd00::7", marks=awaits_patch),
+        ("tcp://[fd00::7]:2375", False, "fd00::7"),
     ],
 )
 def test_published_ports_are_looked_for_where_the_engine_is(

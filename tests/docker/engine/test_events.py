@@ -26,33 +26,12 @@ from pysys_orch.docker.engine.events import (
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import RUN_LABEL, Owner, resource_name
 from pysys_orch.errors import EngineUnreachableError
+from pysys_orch.testing import ManualClock
 
 BUSYBOX = "pysys-orch-test/busybox:1"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 BOUND = 10.0
 NUMBERS = itertools.count()
-
-
-class ManualClock:
-    """A clock whose waits take no time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def instant(self) -> float:
-        """Return the number."""
-        return self.now
-
-    def stamp(self) -> datetime:
-        """Return the number, as a date."""
-        return BEGIN + timedelta(seconds=self.now)
-
-    def wait_until(self, instant: float, stop: threading.Event) -> bool:
-        """Be there at once."""
-        if stop.is_set():
-            return False
-        self.now = max(self.now, instant)
-        return True
 
 
 class Stream:

@@ -32,8 +32,6 @@ from tests.docker.owned import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine20]
 
-awaits_patch = pytest.mark.xfail(reason="awaits engine-patch.diff", strict=False)
-
 PROGRAM = Path(__file__).with_name("a_run.py")
 GONE_WITHIN = 5.0
 PATIENCE = 60.0  # for what has no promise on its time
@@ -255,9 +253,7 @@ def test_a_reaper_that_was_dismissed_leaves_everything_and_goes(start: Start) ->
     assert run.log() == ""
 
 
-@pytest.mark.parametrize(
-    "when", ["at work", pytest.param("starting", marks=awaits_patch)]
-)
+@pytest.mark.parametrize("when", ["at work", "starting"])
 def test_who_cancels_a_job_does_not_cancel_its_reaper(start: Start, when: str) -> None:
     """Signals for the run reach all its processes, and the run may then be killed."""
     run = start()
@@ -296,7 +292,6 @@ def test_every_engine_that_a_run_used_is_cleaned(
     assert "missing.sock" in run.log()
 
 
-@awaits_patch
 def test_an_address_that_makes_no_sense_does_not_stop_a_reaper(start: Start) -> None:
     """A context may be gone by the time it is needed."""
     run = start()
@@ -312,7 +307,6 @@ def test_an_address_that_makes_no_sense_does_not_stop_a_reaper(start: Start) -> 
     assert "Traceback" not in run.log()
 
 
-@awaits_patch
 def test_a_run_s_last_words_count(
     start: Start, engine: ApiEngine, tmp_path: Path
 ) -> None:
