@@ -268,7 +268,8 @@ class DockerContainer(RunningContainer):
             timeout: Seconds that it has.
         """
         with self.reporting():
-            self._engine().stop_container(self._id(), timeout)
+            engine, container = self._engine(), self._id()
+            self._abortably(lambda: engine.stop_container(container, timeout))
             self._settleLogs()
         return self
 
@@ -290,7 +291,8 @@ class DockerContainer(RunningContainer):
             timeout: Seconds that the main process has to end.
         """
         with self.reporting():
-            self._engine().restart_container(self._id(), timeout)
+            engine, container = self._engine(), self._id()
+            self._abortably(lambda: engine.restart_container(container, timeout))
         return self
 
     def pause(self) -> DockerContainer:

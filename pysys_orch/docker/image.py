@@ -309,6 +309,7 @@ class DockerImage(DockerHelper):
                 self.parent,
                 [
                     *("build", "--tag", self._name, "--tag", cached, "--file", file),
+                    "--force-rm",  # or the legacy builder keeps what a failure left
                     *build.options(),
                     *(["--no-cache"] if noCache else []),
                     str(context),

@@ -24,6 +24,7 @@ class Parent(Protocol):
         defaultAbortOnError: Whether a failure ends the test if nobody says.
         defaultIgnoreExitStatus: Whether any exit status will do if nobody says.
         isCleanupInProgress: Whether its cleanup functions are being called.
+        isRunnerAborting: Whether the whole run is to end.
     """
 
     input: str
@@ -32,6 +33,7 @@ class Parent(Protocol):
     defaultAbortOnError: bool
     defaultIgnoreExitStatus: bool
     isCleanupInProgress: bool
+    isRunnerAborting: bool
 
     def addCleanupFunction(
         self, fn: Callable[[], object], ignoreErrors: bool = False

@@ -87,6 +87,10 @@ class DockerRunnerPlugin:
     def _dismiss(self, session: Session) -> None:
         if self._reaper is None:
             return
+        if not session.is_used:
+            # A run without Docker does not wait for what dead runs have left.
+            self._reaper.leave()
+            return
         deadline = session.clock.instant() + _REPORT_TIMEOUT
         while not self._reaper.has_reported(_HASTE):
             if ProcessUser.isRunnerAborting or session.clock.instant() > deadline:

@@ -43,6 +43,8 @@ _T = TypeVar("_T")
 _LOOK_EVERY = 0.5
 _TAIL_LINES = 5
 _SETTLE_TIMEOUT = 30.0
+_ABORTED_SETTLE_TIMEOUT = 1.0  # PySys complains loudly after 5 s
+_LISTEN_EVERY = 0.1
 
 
 class RunningContainer(DockerHelper):
@@ -351,13 +353,13 @@ class RunningContainer(DockerHelper):
                 engine.kill_container(self._container, "KILL")
         failures = []
         for follower in self._followers.values():
-            settled = follower.settle(_SETTLE_TIMEOUT)
+            settled = self._settle(follower)
             # What was removed by others (``--rm``) cannot be read again.
             removed = follower.ended
             follower.close()
             if follower.failure is not None:
                 failures.append(str(follower.failure))
-            elif not settled and not removed:
+            elif not settled and not removed and not self.parent.isRunnerAborting:
                 failures.append(f"not read to its end within {_SETTLE_TIMEOUT:g} s")
         if self._watch is not None:
             self._watch.close()
@@ -531,7 +533,41 @@ class RunningContainer(DockerHelper):
         except ContainerGoneError:
             pass  # what can be read of it was
         for follower in list(self._followers.values()):
-            follower.settle(_SETTLE_TIMEOUT)
+            self._settle(follower)
+
+    def _settle(self, follower: LogFollower) -> bool:
+        """Wait until a log is read to its end, but not for long if the run is aborted.
+
+        Returns:
+            Whether it is.
+        """
+        clock = Session.of(self.parent).clock
+        deadline = clock.instant() + _SETTLE_TIMEOUT
+        while not follower.settle(_LISTEN_EVERY):
+            self.parent.pollWait(0)
+            if follower.ended or clock.instant() >= deadline:
+                return False
+            if self.parent.isRunnerAborting:  # in cleanup, where waits go on
+                return follower.settle(_ABORTED_SETTLE_TIMEOUT)
+        return True
+
+    def _abortably(self, call: Callable[[], object]) -> None:
+        """Do what takes the engine long, without making an aborted run wait for it."""
+        failures: list[DockerError] = []
+
+        def attempt() -> None:
+            try:
+                call()
+            except DockerError as failure:
+                failures.append(failure)
+
+        thread = threading.Thread(target=attempt, name="orch-request", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_LISTEN_EVERY)
+            self.parent.pollWait(0)
+        if failures:
+            raise failures[0]
 
     def _listens(self, engine: ApiEngine, key: str, number: int) -> bool:
         """Return whether somebody accepts connections on a port inside."""
@@ -627,7 +663,7 @@ class RunningContainer(DockerHelper):
                 self._requireAlive()
             except ContainerGoneError:
                 # What it said last may not be in the files yet.
-                follower.settle(_SETTLE_TIMEOUT)
+                self._settle(follower)
                 found = look()
                 if found is None:
                     raise

@@ -198,6 +198,12 @@ class Session:
         with self._lock:
             return self._engines.get(_address(self.environment(environs)))
 
+    @property
+    def is_used(self) -> bool:
+        """Whether any engine was reached."""
+        with self._lock:
+            return bool(self._engines)
+
     def environment(self, environs: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment of a docker client: what it needs, and *environs*."""
         environment = dict(self.settings.environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -105,6 +106,12 @@ class DockerTestHelper:
         super().__init__(*args, **kwargs)
         self.docker = DockerFront()
         self.docker.setup(cast(Parent, self))
+
+    def handleRunnerAbort(self, **kwargs: Any) -> None:
+        """End the processes of the test, since the whole run is to end."""
+        # PySys 2.2 interrupts its own wait for them, and prints that as an error.
+        with contextlib.suppress(KeyboardInterrupt):
+            super().handleRunnerAbort(**kwargs)  # type: ignore[misc] # of a BaseTest
 
 
 class DockerTest(DockerTestHelper, BaseTest):

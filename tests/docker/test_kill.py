@@ -142,8 +142,8 @@ def test_the_next_run_removes_what_a_killed_run_and_reaper_left(
     assert any(owned_by(engine, owner) for owner in owners)
 
     following = NestedProject(tmp_path / "next")
-    following.test("nothing", "pass")
+    following.test("small", f"self.docker.container('{BUSYBOX}').run(['true'])")
     assert following.run() == 0, following.said()
 
     assert [found for owner in owners for found in owned_by(engine, owner)] == []
-    assert "removed container" in following.said()
+    assert "Docker: removed " in following.said()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 POLL = 0.01
 
 _CONNECT_TIMEOUT = 0.25
-_PROXY_PATIENCE = 0.02
+_PROXY_PATIENCE = 0.25  # on a busy machine the proxy takes its time to close
 
 
 def wait_for(

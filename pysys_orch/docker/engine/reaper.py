@@ -118,16 +118,30 @@ class Reaper:
         return {"removed": [], "failures": [words]}
 
     def dismiss(self, timeout: float) -> None:
-        """Tell the reaper that the run is over and owns nothing any more."""
-        self._tell({"over": True})
-        with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+        """Tell the reaper that the run is over and owns nothing any more.
+
+        Args:
+            timeout: Seconds that it has to go.
+        """
+        self._say_over("read")
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def leave(self) -> None:
+        """Tell the reaper the same, and let it finish and go by itself.
+
+        What it collects then is in its log only.
+        """
+        self._say_over("unread")
+
+    def _say_over(self, how: str) -> None:
+        self._tell({"over": how})
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 -- it is a pipe

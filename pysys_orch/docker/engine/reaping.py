@@ -35,6 +35,9 @@ from pysys_orch.settings import inherited_environment
 #: Seconds after a run's death at which the reaper looks again.
 PASSES = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 
+#: Says that the run is over, and has not waited for the first report.
+UNREAD = "unread"
+
 _PATIENCE = 60.0  # an engine may be down at the moment when a run is killed
 
 
@@ -80,6 +83,8 @@ def main(task: Mapping[str, Any]) -> None:
         print(json.dumps(answer), flush=True)  # noqa: T201 -- this is how it speaks
     for heard in _messages(sys.stdin, owner):
         if "over" in heard:
+            for line in answer["removed"] if heard["over"] == UNREAD else ():
+                _write(f"removed {line}")
             if answer["removed"]:
                 # Whoever left it may have asked the engine for more with its last
                 # breath.
