@@ -287,7 +287,7 @@ def test_what_a_killed_run_in_a_container_left_is_collected_after_its_lease(
     eventually(lambda: engine.now() > over, what="the lease is over")
 
     following = NestedProject(tmp_path / "next")
-    following.test("nothing", "pass")
+    following.test("small", f"self.docker.container('{BUSYBOX}').run(['true'])")
     assert following.run() == 0, following.said()
     assert owned_by(engine, inside) == []
 

@@ -519,7 +519,14 @@ def test_a_program_may_have_any_name(tmp_path: Path) -> None:
     """Brackets and blanks in a program's name do not hide when it was started."""
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/cat")
-    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([program], stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # It has its name before it answers.
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"x"
         assert "a) R 1 (b" in Path(f"/proc/{process.pid}/comm").read_text()
         start = start_of_process(process.pid)
         assert start is not None
