@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from pysys_orch import __version__
 from pysys_orch.clock import SystemClock
@@ -71,21 +70,15 @@ def _collect(options: argparse.Namespace) -> int:
         plan_collection,
         sweep,
     )
-    from pysys_orch.docker.engine.ownership import (
-        start_of_process,
-        this_domain,
-    )
     from pysys_orch.settings import docker_settings
 
     settings = docker_settings()
     if options.image_retention_days is not None:
         settings = replace(settings, retention_days=options.image_retention_days)
     engine = ApiEngine.connect(settings.environment, timeout=settings.answer_timeout)
-    policy = Policy(
-        domain=this_domain(),
-        start_of=start_of_process,
-        lease=timedelta(seconds=settings.lease),
-        retention=timedelta(days=settings.retention_days),
+    policy = Policy.here(
+        lease=settings.lease,
+        retention_days=settings.retention_days,
         take_kept=options.kept,
     )
     plan = plan_collection(engine.listing(), now=engine.now(), policy=policy)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.collect import Policy, plan_collection, sweep
 from pysys_orch.docker.engine.ownership import (
     Owner,
-    start_of_process,
     this_domain,
     this_owner,
 )
@@ -48,15 +46,8 @@ def engine() -> ApiEngine:
 @pytest.fixture
 def owner(engine: ApiEngine) -> Iterator[Owner]:
     """Return this process as an owner, and remove what it made on the engine."""
-    domain = this_domain()
-    me = this_owner(domain)
+    me = this_owner(this_domain())
     yield me
-    policy = Policy(
-        domain=domain,
-        start_of=start_of_process,
-        lease=timedelta(minutes=5),
-        retention=timedelta(days=7),
-        known=(me,),
-    )
+    policy = Policy.here(lease=300, retention_days=7, known=(me,))
     plan = plan_collection(engine.listing(), now=engine.now(), policy=policy)
     sweep(engine, plan, clock=SystemClock())

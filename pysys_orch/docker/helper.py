@@ -12,17 +12,21 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pysys
 from pysys.constants import BLOCKED, FOREGROUND, TIMEDOUT
 from pysys.process import Process
 
 from pysys_orch.docker.engine.command import last_words
+from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, DockerError, OrchError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.engine.client import ApiEngine
 
 log = logging.getLogger("pysys.orch.docker")
 
@@ -278,6 +282,42 @@ class DockerHelper:
         composed = engine.list_labelled(path, [f"com.docker.compose.project={name}"])
         stacked = engine.list_labelled(path, [f"com.docker.stack.namespace={name}"])
         return composed or stacked
+
+
+class DockerBelonging(DockerHelper):
+    """Base class of what is on an engine for a parent, and goes with it.
+
+    A parent's cleanup asks it what to remove; what runs, or is read from, overrides the
+    rest.
+    """
+
+    def __init__(self, parent: Parent, displayName: str) -> None:
+        super().__init__(parent, displayName)
+        self._environs: Mapping[str, str] | None = None  # decide which engine
+
+    def resources(self) -> list[Resource]:
+        """Return what to remove.
+
+        Raises:
+            DockerError: It cannot be found out.
+        """
+        raise NotImplementedError
+
+    def engineInUse(self) -> ApiEngine | None:
+        """Return the engine that it is on, or None if none was ever reached."""
+        return Session.of(self.parent).reached(self._environs)
+
+    def leaveEvidence(self, folder: Path) -> None:
+        """Write what explains a failure into *folder*: nothing."""
+
+    def end(self) -> None:
+        """Make it stop at once, and finish what is read from it: it does not run."""
+
+    def detach(self) -> None:
+        """Stop reading from it, but leave it as it is: nothing is read from it."""
+
+    def _engine(self) -> ApiEngine:
+        return Session.of(self.parent).engine(self._environs)
 
 
 class Reporting:

@@ -31,7 +31,7 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
     unique_name,
 )
-from pysys_orch.docker.helper import DockerHelper
+from pysys_orch.docker.helper import DockerBelonging, DockerHelper
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, ConflictError, NotFoundError
@@ -98,7 +98,7 @@ class _Build:
         return [*options, *self.extra]
 
 
-class DockerImage(DockerHelper):
+class DockerImage(DockerBelonging):
     """Helper class for working with Docker images.
 
     An image that a test builds is known by a name of its own until the test ends. The
@@ -243,22 +243,9 @@ class DockerImage(DockerHelper):
 
     # What a test's cleanup asks of it ------------------------------------------
 
-    def resource(self) -> Resource | None:
+    def resources(self) -> list[Resource]:
         """Return the name to remove."""
-        return Resource(kind=Kind.IMAGE, id=self._name, name=self._name)
-
-    def engineInUse(self) -> ApiEngine | None:
-        """Return the engine that it is on, or None if none was ever reached."""
-        return Session.of(self.parent).reached()
-
-    def leaveEvidence(self, folder: Path) -> None:
-        """Leave nothing: a build's output is there already."""
-
-    def end(self) -> None:
-        """Do nothing: an image does not run."""
-
-    def detach(self) -> None:
-        """Do nothing: an image does not run."""
+        return [Resource(kind=Kind.IMAGE, id=self._name, name=self._name)]
 
     # Building --------------------------------------------------------------------
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.helper import DockerHelper
+from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 
-if TYPE_CHECKING:
-    from pysys_orch.docker.engine.client import ApiEngine
 
-
-class DockerNetwork(DockerHelper):
+class DockerNetwork(DockerBelonging):
     """A bridge network of a test's own, removed when its parent is cleaned up.
 
     Containers in it find each other by the names that they join with.
@@ -60,21 +54,8 @@ class DockerNetwork(DockerHelper):
 
     # What a test's cleanup asks of it ------------------------------------------
 
-    def resource(self) -> Resource | None:
+    def resources(self) -> list[Resource]:
         """Return the network to remove."""
         if not self._name:
-            return None
-        return Resource(kind=Kind.NETWORK, id=self._name, name=self._name)
-
-    def engineInUse(self) -> ApiEngine | None:
-        """Return the engine that it is on, or None if none was ever reached."""
-        return Session.of(self.parent).reached()
-
-    def leaveEvidence(self, folder: Path) -> None:
-        """Leave nothing: its containers tell."""
-
-    def end(self) -> None:
-        """Do nothing: a network does not run."""
-
-    def detach(self) -> None:
-        """Do nothing: a network does not run."""
+            return []
+        return [Resource(kind=Kind.NETWORK, id=self._name, name=self._name)]

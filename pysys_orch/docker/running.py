@@ -18,7 +18,7 @@ from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
 from pysys_orch.docker.helper import (
     Docker,
-    DockerHelper,
+    DockerBelonging,
     checked,
     fileName,
     reserveFile,
@@ -47,7 +47,7 @@ _ABORTED_SETTLE_TIMEOUT = 1.0  # PySys complains loudly after 5 s
 _LISTEN_EVERY = 0.1
 
 
-class RunningContainer(DockerHelper):
+class RunningContainer(DockerBelonging):
     """What can be asked of a container once it was run.
 
     Not used directly: `pysys_orch.docker.DockerContainer` is this, and makes one.
@@ -57,7 +57,6 @@ class RunningContainer(DockerHelper):
         super().__init__(parent, displayName)
         self._container = ""  # the engine's id, once it runs
         self._name = ""
-        self._environs: Mapping[str, str] | None = None
         self._followers: dict[str, LogFollower] = {}
         self._watch: Watch | None = None
         self._looked = (-1, 0.0)  # events heard by then, and when it was looked at
@@ -305,26 +304,22 @@ class RunningContainer(DockerHelper):
 
     # What a test's cleanup asks of it ------------------------------------------------
 
-    def resource(self) -> Resource | None:
+    def resources(self) -> list[Resource]:
         """Return the container to remove."""
         name = self._name or self._container
         if not self._container and not self._isOurs(name):
-            return None
-        return Resource(kind=Kind.CONTAINER, id=self._container or name, name=name)
-
-    def engineInUse(self) -> ApiEngine | None:
-        """Return the engine that it is on, or None if none was ever reached."""
-        return Session.of(self.parent).reached(self._environs)
+            return []
+        return [Resource(kind=Kind.CONTAINER, id=self._container or name, name=name)]
 
     def leaveEvidence(self, folder: Path) -> None:
         """Write its inspection, its whole log and its events into *folder*."""
         from pysys_orch.docker.engine.logs import read_log
 
-        engine, resource = self.engineInUse(), self.resource()
-        if engine is None or resource is None:
+        engine, resources = self.engineInUse(), self.resources()
+        if engine is None or not resources:
             return
         try:
-            found = engine.inspect_container(resource.id)
+            found = engine.inspect_container(resources[0].id)
         except NotFoundError:
             return
         place = reserveFile(folder, fileName(self.displayName), ".inspect.json")
@@ -403,9 +398,6 @@ class RunningContainer(DockerHelper):
             message = f"container {self.displayName} does not run: call run() first"
             raise ConfigError(message)
         return self._container
-
-    def _engine(self) -> ApiEngine:
-        return Session.of(self.parent).engine(self._environs)
 
     def _inspect(self) -> dict[str, Any]:
         """Return its inspection.

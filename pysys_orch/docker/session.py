@@ -9,7 +9,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -32,7 +31,6 @@ from pysys_orch.docker.engine.ownership import (
     owner_labels,
     owner_of,
     resource_name,
-    start_of_process,
     this_domain,
     this_owner,
 )
@@ -63,8 +61,8 @@ class Belonging(Protocol):
 
     displayName: str
 
-    def resource(self) -> Resource | None:
-        """Return what to remove, or None if there is nothing."""
+    def resources(self) -> list[Resource]:
+        """Return what to remove."""
         ...
 
     def engineInUse(self) -> ApiEngine | None:
@@ -222,11 +220,9 @@ class Session:
 
     def policy(self) -> Policy:
         """Return what a collection of this run goes by."""
-        return Policy(
-            domain=self.domain,
-            start_of=start_of_process,
-            lease=timedelta(seconds=self.settings.lease),
-            retention=timedelta(days=self.settings.retention_days),
+        return Policy.here(
+            lease=self.settings.lease,
+            retention_days=self.settings.retention_days,
             known=(self.owner,) if self._over.is_set() else (),
         )
 
@@ -361,13 +357,20 @@ class Belongings:
 
     def _remove(self, things: Iterable[Belonging]) -> list[Exception]:
         plans: dict[ApiEngine, list[Doomed]] = {}
-        for thing in things:
-            resource, engine = thing.resource(), thing.engineInUse()
-            if resource is not None and engine is not None:
-                each = Doomed(resource=resource, reason="its test ends")
-                plans.setdefault(engine, []).append(each)
-        order = list(Kind)
         failures: list[Exception] = []
+        for thing in things:
+            engine = thing.engineInUse()
+            if engine is None:
+                continue
+            try:
+                resources = thing.resources()
+            except DockerError as failure:
+                failures.append(failure)
+                continue
+            plans.setdefault(engine, []).extend(
+                Doomed(resource=each, reason="its test ends") for each in resources
+            )
+        order = list(Kind)
         for engine, plan in plans.items():
             plan.sort(key=lambda each: order.index(each.resource.kind))
             failures += sweep(engine, plan, clock=self._session.clock).failures
@@ -376,12 +379,10 @@ class Belongings:
     @staticmethod
     def _tell_kept(things: Iterable[Belonging]) -> None:
         for thing in things:
-            resource = thing.resource()
-            if resource is None:
-                continue
-            log.warning("Kept %s (%s)", resource, thing.displayName)
-            if resource.kind is Kind.CONTAINER:
-                log.warning("  enter it:  docker exec -it %s sh", resource.name)
+            for resource in thing.resources():
+                log.warning("Kept %s (%s)", resource, thing.displayName)
+                if resource.kind is Kind.CONTAINER:
+                    log.warning("  enter it:  docker exec -it %s sh", resource.name)
         log.warning("Remove all that was kept:  pysys-orch collect --kept")
 
 

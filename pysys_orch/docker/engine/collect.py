@@ -25,6 +25,8 @@ from pysys_orch.docker.engine.ownership import (
     judge,
     lease_of,
     owner_of,
+    start_of_process,
+    this_domain,
 )
 from pysys_orch.errors import (
     ConflictError,
@@ -91,6 +93,32 @@ class Policy:
     retention: timedelta
     take_kept: bool = False
     known: Collection[Owner] = ()
+
+    @classmethod
+    def here(
+        cls,
+        *,
+        lease: float,
+        retention_days: float,
+        take_kept: bool = False,
+        known: Collection[Owner] = (),
+    ) -> Policy:
+        """Return the policy of a collection by this process.
+
+        Args:
+            lease: In seconds.
+            retention_days: In days.
+            take_kept: As above.
+            known: As above.
+        """
+        return cls(
+            domain=this_domain(),
+            start_of=start_of_process,
+            lease=timedelta(seconds=lease),
+            retention=timedelta(days=retention_days),
+            take_kept=take_kept,
+            known=known,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +26,6 @@ from pysys_orch.docker.engine.ownership import (
     Domain,
     Owner,
     start_of_process,
-    this_domain,
 )
 from pysys_orch.errors import OrchError
 from pysys_orch.settings import inherited_environment
@@ -66,12 +64,7 @@ def main(task: Mapping[str, Any]) -> None:
     if owner is None:
         message = f"not an owner's key: {task['owner']!r}"
         raise SystemExit(message)
-    policy = Policy(
-        domain=this_domain(),
-        start_of=start_of_process,
-        lease=timedelta(seconds=task["lease"]),
-        retention=timedelta(days=task["retention"]),
-    )
+    policy = Policy.here(lease=task["lease"], retention_days=task["retention"])
     environments = [inherited_environment()]
     _end_clients(policy.domain)
     try:
