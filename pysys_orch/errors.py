@@ -8,6 +8,7 @@ OrchError
     ├── EngineAnswerError         the engine said no
     │   ├── NotFoundError             it is not there (any more)
     │   └── ConflictError             it is in use, or the name is taken
+    ├── SwarmInactiveError        make the engine a manager of a swarm
     ├── ContainerGoneError        it died or was removed while somebody waited for it
     ├── WaitTimeoutError          it did not happen in time
     └── CleanupError              some of what was to be removed is still there
@@ -73,6 +74,26 @@ class NotFoundError(EngineAnswerError):
 
 class ConflictError(EngineAnswerError):
     """What was asked for is in use, or its name is taken."""
+
+
+class SwarmInactiveError(DockerError):
+    """The engine manages no swarm.
+
+    Attributes:
+        endpoint: Where the engine is, without credentials.
+        works: Whether it takes part in a swarm that others manage.
+    """
+
+    def __init__(self, endpoint: str, *, works: bool = False) -> None:
+        self.endpoint = endpoint
+        self.works = works
+        super().__init__(
+            f"the engine at {endpoint} only works in a swarm: speak to a manager of it"
+            if works
+            else f"the engine at {endpoint} takes part in no swarm: "
+            "run `docker swarm init`, or set the property swarm=init of "
+            "DockerRunnerPlugin"
+        )
 
 
 class ContainerGoneError(DockerError):

@@ -66,6 +66,10 @@ class DockerSettings:
 
     Attributes:
         exe: Path of the docker client (``DOCKER_EXE``); found on the PATH by default.
+        compose_exe: Path of the compose program (``dockerComposeExe``); by default the
+            docker client's plugin, else ``docker-compose``.
+        strict: Whether a substitution that matches nothing makes a test BLOCKED
+            (``dockerStrictSubstitutions``).
         answer_timeout: Seconds within which an engine must answer for the first time
             (``dockerAnswerTimeoutSecs``).
         lease: Seconds for which this run counts as alive, without a sign of life, for
@@ -78,6 +82,8 @@ class DockerSettings:
     """
 
     exe: str = "docker"
+    compose_exe: str = ""
+    strict: bool = False
     answer_timeout: float = 5.0
     lease: float = 300.0
     retention_days: float = 7.0
@@ -104,6 +110,8 @@ class DockerSettings:
 
 _PROPERTIES = {
     "exe": "DOCKER_EXE",
+    "compose_exe": "dockerComposeExe",
+    "strict": "dockerStrictSubstitutions",
     "answer_timeout": "dockerAnswerTimeoutSecs",
     "lease": "dockerLeaseSecs",
     "retention_days": "dockerImageRetentionDays",

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import settings
 
 from pysys_orch.clock import SystemClock
-from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.client import ApiEngine, SwarmState
 from pysys_orch.docker.engine.collect import Policy, plan_collection, sweep
+from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import (
     Owner,
     this_domain,
@@ -41,6 +42,17 @@ def engine() -> ApiEngine:
         if os.environ.get("PYSYS_ORCH_REQUIRE_ENGINE"):
             raise
         pytest.skip(str(failure))
+
+
+@pytest.fixture(scope="session")
+def swarm(engine: ApiEngine) -> Iterator[None]:
+    """Have the real engine manage a swarm, and leave it as it was."""
+    begins = engine.swarm_state() is SwarmState.INACTIVE
+    if begins:
+        engine.begin_swarm({})
+    yield
+    if begins:
+        engine.remove(Resource(kind=Kind.SWARM, id="", name="default"))
 
 
 @pytest.fixture

@@ -19,13 +19,22 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.docker import builds, imports, leftovers, lifecycle, logs, runs
+from benchmarks.docker import (
+    builds,
+    environments,
+    imports,
+    leftovers,
+    lifecycle,
+    logs,
+    runs,
+)
 from benchmarks.docker.bench import Bench, opened
 from benchmarks.docker.measure import Report, Rounds
 
 BENCHMARKS = {
     "lifecycle": lifecycle.run,
     "build": builds.run,
+    "environments": environments.run,
     "leftovers": leftovers.run,
     "run": runs.run,
     "import": imports.run,

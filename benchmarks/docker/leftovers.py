@@ -9,7 +9,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from functools import partial
 
 from benchmarks.docker.bench import BUSYBOX, Bench, remove_containers
@@ -25,7 +24,6 @@ from benchmarks.docker.measure import (
 from pysys_orch.clock import SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.collect import Policy, plan_collection, sweep
-from pysys_orch.docker.engine.ownership import start_of_process, this_domain
 
 ROUNDS = 5
 #: How many there are.
@@ -126,13 +124,7 @@ def _collection(bench: Bench, ids: list[str]) -> Figures:
 
     A dead owner's things would be collected by any PySys run that begins meanwhile.
     """
-    policy = Policy(
-        domain=this_domain(),
-        start_of=start_of_process,
-        lease=timedelta(minutes=5),
-        retention=timedelta(days=7),
-        known=(bench.owner,),
-    )
+    policy = Policy.here(lease=300, retention_days=7, known=(bench.owner,))
     watch = Stopwatch()
     with watch.step("plan"):
         engine = ApiEngine.connect(os.environ)

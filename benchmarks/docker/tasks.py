@@ -16,11 +16,17 @@ from typing import Any
 
 from pysys.basetest import BaseTest
 
-from benchmarks.docker.bench import DEBIAN
+from benchmarks.docker.bench import BUSYBOX, DEBIAN
 from benchmarks.docker.lifecycle import PORT, SCENARIOS, Scenario, measure
 from benchmarks.docker.measure import Figures, Stopwatch
 from benchmarks.docker.raw import RawEngine
-from pysys_orch.docker import DockerContainer, DockerImage
+from pysys_orch.docker import (
+    DockerComposition,
+    DockerContainer,
+    DockerImage,
+    DockerService,
+    DockerSwarm,
+)
 from pysys_orch.docker.engine.ownership import is_cache_tag
 from pysys_orch.docker.session import Session
 
@@ -88,6 +94,49 @@ def build(test: BaseTest, folder: str) -> Figures:
         _clean(parent)
 
 
+def service(test: BaseTest) -> Figures:
+    """Measure one life of a service."""
+    parent = _parent(test)
+    try:
+        watch = Stopwatch()
+        image = DockerImage.fromExisting(parent, BUSYBOX)
+        with watch.step("up"):
+            DockerService.fromImage(image).run(["sleep", "1000"])
+        with watch.step("down"):
+            parent.cleanup()
+        return watch.total()
+    finally:
+        _clean(parent)
+
+
+def stack(test: BaseTest, file: str) -> Figures:
+    """Measure one life of a stack."""
+    parent = _parent(test)
+    try:
+        watch = Stopwatch()
+        with watch.step("up"):
+            DockerSwarm(parent, file).deploy()
+        with watch.step("down"):
+            parent.cleanup()
+        return watch.total()
+    finally:
+        _clean(parent)
+
+
+def composition(test: BaseTest, file: str) -> Figures:
+    """Measure one life of a composition."""
+    parent = _parent(test)
+    try:
+        watch = Stopwatch()
+        with watch.step("up"):
+            composed = DockerComposition(parent, file).up()
+        with watch.step("down"):
+            composed.down()
+        return watch.total()
+    finally:
+        _clean(parent)
+
+
 def follow(test: BaseTest, image: str, command: list[str], number: int) -> list[str]:
     """Start containers and log them; return the files that the lines come to."""
     parent = _parent(test)
@@ -109,7 +158,17 @@ def unfollow(test: BaseTest) -> None:
 
 
 TASKS: Mapping[str, Callable[..., Any]] = {
-    each.__name__: each for each in (lifecycle, cache_tag, build, follow, unfollow)
+    each.__name__: each
+    for each in (
+        lifecycle,
+        cache_tag,
+        build,
+        service,
+        stack,
+        composition,
+        follow,
+        unfollow,
+    )
 }
 
 

@@ -10,22 +10,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pysys_orch.docker.composition import DockerComposition
     from pysys_orch.docker.container import DockerContainer
     from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
     from pysys_orch.docker.image import DockerImage
     from pysys_orch.docker.network import DockerNetwork
     from pysys_orch.docker.plugin import DockerRunnerPlugin
+    from pysys_orch.docker.secret import DockerConfig, DockerSecret
+    from pysys_orch.docker.service import DockerService
+    from pysys_orch.docker.swarm import DockerSwarm
     from pysys_orch.docker.testcase import DockerFront, DockerTest, DockerTestHelper
 
 __all__ = [
     "DOCKER_COMMAND_RETURN",
     "Config",
+    "DockerComposition",
+    "DockerConfig",
     "DockerContainer",
     "DockerFront",
     "DockerHelper",
     "DockerImage",
     "DockerNetwork",
     "DockerRunnerPlugin",
+    "DockerSecret",
+    "DockerService",
+    "DockerSwarm",
     "DockerTest",
     "DockerTestHelper",
 ]
@@ -33,12 +42,17 @@ __all__ = [
 _HOMES = {
     "DOCKER_COMMAND_RETURN": "helper",
     "Config": "helper",
+    "DockerComposition": "composition",
+    "DockerConfig": "secret",
     "DockerContainer": "container",
     "DockerFront": "testcase",
     "DockerHelper": "helper",
     "DockerImage": "image",
     "DockerNetwork": "network",
     "DockerRunnerPlugin": "plugin",
+    "DockerSecret": "secret",
+    "DockerService": "service",
+    "DockerSwarm": "swarm",
     "DockerTest": "testcase",
     "DockerTestHelper": "testcase",
 }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
@@ -13,19 +12,16 @@ from pysys_orch.docker.engine.command import (
     ContainerSpec,
     chosen_name,
     create_body,
-    port_key,
     run_arguments,
 )
 from pysys_orch.docker.engine.ownership import disowned
 from pysys_orch.docker.helper import (
     allocateFiles,
-    checked,
-    fileName,
 )
 from pysys_orch.docker.image import DockerImage
-from pysys_orch.docker.network import DockerNetwork
 from pysys_orch.docker.parent import Parent
-from pysys_orch.docker.running import RunningContainer, splitCommand
+from pysys_orch.docker.prepared import Prepared, roleOf
+from pysys_orch.docker.running import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,
@@ -40,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pysys.orch.docker")
 
 
-class DockerContainer(RunningContainer):
+class DockerContainer(Prepared, RunningContainer):
     """Helper class for working with Docker containers.
 
     Owns the container that it wraps: it is killed and removed when the parent is
@@ -64,12 +60,6 @@ class DockerContainer(RunningContainer):
             message = "DockerContainer needs a parent: the test, usually self"
             raise ConfigError(message)
         super().__init__(parent, displayName or "container")
-        self._image = ""
-        self._variables: dict[str, str] = {}
-        self._mounts: list[tuple[str, str]] = []
-        self._ports: list[str] = []
-        self._network = ""
-        self._aliases: tuple[str, ...] = ()
 
     # Making one -------------------------------------------------------------------
 
@@ -83,7 +73,7 @@ class DockerContainer(RunningContainer):
             image: The `DockerImage` to create from.
             displayName: What to call it; by default after the image.
         """
-        container = cls(image.parent, displayName or _roleOf(image))
+        container = cls(image.parent, displayName or roleOf(image))
         container._image = image.getName()
         return container
 
@@ -113,87 +103,28 @@ class DockerContainer(RunningContainer):
             container._container = str(found["Id"])
         return container
 
-    def getName(self) -> str:
-        """Return the container's name; empty before it was run."""
-        return self._name
-
-    # Before it runs ------------------------------------------------------------------
-
-    def setEnv(
-        self, variables: Mapping[str, str] | None = None, **more: object
+    @classmethod
+    def wrapping(
+        cls,
+        parent: Parent,
+        found: Mapping[str, Any],
+        displayName: str,
+        environs: Mapping[str, str] | None = None,
     ) -> DockerContainer:
-        """Set environment variables inside the container, before it is run.
+        """Wrap a container that something else owns, and has just inspected.
 
         Args:
-            variables: Names and values.
-            more: The same, for names that Python can write: ``setEnv(LEVEL="debug")``.
+            parent: The test or runner.
+            found: Its inspection.
+            displayName: What to call it.
+            environs: What decides which engine it is on.
         """
-        with self.reporting():
-            self._requireNotRun("setEnv")
-            given = {**(variables or {}), **more}
-            self._variables.update({key: str(value) for key, value in given.items()})
-        return self
-
-    def volumeFromHost(self, hostpath: str, containerpath: str) -> DockerContainer:
-        """Bind mount a file or directory of the host, before the container is run.
-
-        Args:
-            hostpath: Absolute path on the host; it must exist.
-            containerpath: Absolute path in the container.
-        """
-        with self.reporting():
-            self._requireNotRun("volumeFromHost")
-            if not Path(hostpath).is_absolute():
-                message = (
-                    f"volumeFromHost takes an absolute host path, got {hostpath!r}"
-                )
-                raise ConfigError(message)
-            if not PurePosixPath(containerpath).is_absolute():
-                message = (
-                    "volumeFromHost takes an absolute path in the container, "
-                    f"got {containerpath!r}"
-                )
-                raise ConfigError(message)
-            if not Path(hostpath).exists():
-                # Docker would make a directory there, owned by root.
-                message = f"host path {hostpath} does not exist: make it first"
-                raise ConfigError(message)
-            self._mounts.append((str(hostpath), containerpath))
-        return self
-
-    def exposePort(self, containerPort: int | str) -> DockerContainer:
-        """Expose a port to the host's loopback, before the container is run.
-
-        The engine chooses the host's port when the container starts, and another when
-        it is started again: see `getExternalPort`.
-
-        Args:
-            containerPort: Port within the container; ``"53/udp"`` for other protocols.
-        """
-        with self.reporting():
-            self._requireNotRun("exposePort")
-            key = checked(lambda: port_key(containerPort))
-            if key not in self._ports:
-                self._ports.append(key)
-        return self
-
-    def joinNetwork(
-        self, network: DockerNetwork | str, *aliases: str
-    ) -> DockerContainer:
-        """Attach it to a network, before it is run.
-
-        Args:
-            network: The network, in place of the default bridge.
-            aliases: Names by which others in the network find it; its display name by
-                default.
-        """
-        with self.reporting():
-            self._requireNotRun("joinNetwork")
-            self._network = (
-                network.getName() if isinstance(network, DockerNetwork) else network
-            )
-            self._aliases = aliases or (self.displayName,)
-        return self
+        container = cls(parent, displayName)
+        container._container = str(found["Id"])
+        container._name = str(found["Name"]).lstrip("/")
+        container._environs = environs
+        container._watchEvents()
+        return container
 
     # Its life ----------------------------------------------------------------------
 
@@ -228,7 +159,7 @@ class DockerContainer(RunningContainer):
             self._requireNotRun("run")
             session = Session.of(self.parent)
             engine = session.engine(environs)
-            spec = self._spec(session, cmd)
+            spec = self._containerSpec(session, cmd)
             extra = [str(each) for each in extraArgs or ()]
             if foreground:
                 # It goes with its test anyway, and until then can be asked how it went.
@@ -323,21 +254,6 @@ class DockerContainer(RunningContainer):
 
     # Inside ---------------------------------------------------------------------------
 
-    def _spec(self, session: Session, cmd: Sequence[str] | str | None) -> ContainerSpec:
-        user = f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else ""
-        return ContainerSpec(
-            name=session.name(self.parent, self.displayName),
-            image=self._image,
-            command=tuple(splitCommand(cmd or ())),
-            environment=self._variables,
-            labels=session.labels(self.parent),
-            mounts=tuple(self._mounts),
-            ports=tuple(self._ports),
-            user=user,
-            network=self._network,
-            aliases=self._aliases,
-        )
-
     def _runByCommand(
         self,
         spec: ContainerSpec,
@@ -416,14 +332,3 @@ class DockerContainer(RunningContainer):
                 f"(see {Path(out).name})"
             )
             raise ContainerGoneError(message)
-
-    def _requireNotRun(self, method: str) -> None:
-        if self._container or self._name:
-            message = f"{method}: container {self.displayName} has been run already"
-            raise ConfigError(message)
-
-
-def _roleOf(image: DockerImage) -> str:
-    """Return what a container of an image is called if nobody says."""
-    name = image.displayName.removeprefix("image ")
-    return fileName(name.rpartition("/")[2].partition(":")[0].partition("@")[0])

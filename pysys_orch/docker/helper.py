@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import itertools
 import logging
 import re
 import shutil
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,6 +77,7 @@ _PYSYS = str(Path(pysys.__file__).parent)
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ALLOCATION = threading.Lock()  # PySys counts its file names without one
 _DEFAULT_OUTPUT = Config()
+_FEW = 12  # names that fit into a message
 
 
 class DockerHelper:
@@ -316,6 +318,11 @@ class DockerBelonging(DockerHelper):
     def detach(self) -> None:
         """Stop reading from it, but leave it as it is: nothing is read from it."""
 
+    def _isOurs(self, labels: Mapping[str, str]) -> bool:
+        """Return whether what carries *labels* was made for our parent."""
+        ours = Session.of(self.parent).labels(self.parent)
+        return all(labels.get(key) == ours[key] for key in (RUN_LABEL, TEST_LABEL))
+
     def _engine(self) -> ApiEngine:
         return Session.of(self.parent).engine(self._environs)
 
@@ -362,12 +369,53 @@ class Reporting:
         return True
 
 
+def says(parent: Parent, *arguments: str, command: str | None = None) -> str:
+    """Return what a docker command prints, or nothing if it fails.
+
+    Args:
+        parent: The test or runner that wants to know.
+        arguments: What follows the command.
+        command: The program; the docker client by default.
+    """
+    done = DockerHelper._executeDockerCommand(  # noqa: SLF001 -- the seed's name
+        parent,
+        arguments,
+        command=command,
+        ignoreExitStatus=True,
+        quiet=True,
+        timeout=60,
+    )
+    failed = done.process is None or done.process.exitStatus != 0
+    said = "" if failed else fileText(done.stdout)
+    for file in (done.stdout, done.stderr):
+        Path(file).unlink(missing_ok=True)
+    return said
+
+
 def checked(check: Callable[[], str]) -> str:
     """Return what *check* returns; a ValueError becomes a `ConfigError`."""
     try:
         return check()
     except ValueError as failure:
         raise ConfigError(str(failure)) from None
+
+
+def existing(path: Path, what: str) -> Path:
+    """Return *path*, or say that it does not exist and what is near."""
+    if path.exists():
+        return path
+    siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+    hint = nearest(path.name, [each.name for each in siblings])
+    message = f"{what} {path} does not exist{hint}"
+    raise ConfigError(message)
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return the end of a sentence about a wrong word: what may have been meant."""
+    known = list(candidates)
+    for near in difflib.get_close_matches(word, known, 1):
+        return f", did you mean {near}?"
+    return f" (there is {', '.join(known)})" if 0 < len(known) <= _FEW else ""
 
 
 def allocateFiles(parent: Parent, name: str) -> tuple[str, str]:
@@ -442,7 +490,7 @@ def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> No
         raise DockerError(message)
     said, where = "no error output", stderr
     for file in (stderr, stdout):
-        words = last_words(_text(file))
+        words = last_words(fileText(file))
         if words:
             said, where = words, file
             break
@@ -464,7 +512,8 @@ def _callRecord() -> list[str] | None:
     return record[:depth] or None
 
 
-def _text(file: str) -> str:
+def fileText(file: str) -> str:
+    """Return what is in a file, and nothing if it cannot be read."""
     try:
         return Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:

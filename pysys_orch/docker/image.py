@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import getpass
 import hashlib
 import itertools
@@ -31,7 +30,7 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
     unique_name,
 )
-from pysys_orch.docker.helper import DockerBelonging, DockerHelper
+from pysys_orch.docker.helper import DockerBelonging, existing, says
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, ConflictError, NotFoundError
@@ -132,7 +131,8 @@ class DockerImage(DockerBelonging):
         collection knows whose it was.
 
         Returns:
-            At most 52 characters of ``[a-z0-9-]``.
+            At most 44 characters of ``[a-z0-9-]``, so that a secret may be called
+            ``my-secret-%s.properties`` with it.
         """
         local = SystemClock().stamp().astimezone()
         draw = f"{next(_draws) % _DRAWS:04x}"
@@ -225,10 +225,10 @@ class DockerImage(DockerBelonging):
         with image.reporting(abortOnError=abortOnError):
             folder = _inFolder(parent.input, file).parent
             build = _Build(
-                file=_existing(_inFolder(parent.input, file), "Dockerfile"),
+                file=existing(_inFolder(parent.input, file), "Dockerfile"),
                 context=None
                 if context is None
-                else _existing(_inFolder(parent.input, context), "build context"),
+                else existing(_inFolder(parent.input, context), "build context"),
                 others=tuple(_inFolder(folder, other) for other in otherfiles or ()),
                 substitutions=_substitutions(imageSubst),
                 arguments=_buildArguments(buildArgs),
@@ -349,22 +349,10 @@ def _hasBuildkit(parent: Parent) -> bool:
 
     It can with its plugin; a client before 23 has BuildKit built in.
     """
-    if _says(parent, "buildx", "version"):
+    if says(parent, "buildx", "version"):
         return True
-    version = re.search(r"version (\d+)\.", _says(parent, "--version"))
+    version = re.search(r"version (\d+)\.", says(parent, "--version"))
     return version is not None and int(version[1]) < _FIRST_CLIENT_WITHOUT_BUILDKIT
-
-
-def _says(parent: Parent, *arguments: str) -> str:
-    """Return what a docker command prints, or nothing if it fails."""
-    done = DockerHelper._executeDockerCommand(  # noqa: SLF001 -- the seed's name
-        parent, arguments, ignoreExitStatus=True, quiet=True, timeout=60
-    )
-    failed = done.process is None or done.process.exitStatus != 0
-    said = "" if failed else Path(done.stdout).read_text(errors="replace")
-    for file in (done.stdout, done.stderr):
-        Path(file).unlink(missing_ok=True)
-    return said
 
 
 @contextlib.contextmanager
@@ -461,17 +449,6 @@ def _digest(*facts: object) -> str:
 
 def _inFolder(folder: str | Path, path: str) -> Path:
     return Path(folder, path).absolute()
-
-
-def _existing(path: Path, what: str) -> Path:
-    """Return *path*, or say that it does not exist and what is near."""
-    if path.exists():
-        return path
-    siblings = path.parent.iterdir() if path.parent.is_dir() else ()
-    near = difflib.get_close_matches(path.name, [each.name for each in siblings], 1)
-    hint = f", did you mean {near[0]}?" if near else ""
-    message = f"{what} {path} does not exist{hint}"
-    raise ConfigError(message)
 
 
 def _substitutions(given: _Substitutions) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pysys_orch.docker.session import Session
 
 
 class DockerNetwork(DockerBelonging):
-    """A bridge network of a test's own, removed when its parent is cleaned up.
+    """A network of a test's own, removed when its parent is cleaned up.
 
     Containers in it find each other by the names that they join with.
 
@@ -29,6 +29,7 @@ class DockerNetwork(DockerBelonging):
         displayName: str = "network",
         *,
         internal: bool = False,
+        driver: str = "bridge",
     ) -> DockerNetwork:
         """Create a network.
 
@@ -36,16 +37,22 @@ class DockerNetwork(DockerBelonging):
             parent: The test or runner.
             displayName: What to call it.
             internal: Whether its containers are kept from reaching the outside.
+            driver: What makes it; ``overlay`` for one that the services of a swarm can
+                join, and containers too.
         """
         network = cls(parent, displayName)
         with network.reporting():
             session = Session.of(parent)
-            engine = session.engine()
+            swarming = driver == "overlay"
+            engine = session.swarm_engine() if swarming else session.engine()
             network._name = session.name(parent, displayName)
             session.belongings(parent).add(network)
-            engine.create_network(
-                network._name, session.labels(parent), {"Internal": internal}
-            )
+            options = {
+                "Driver": driver,
+                "Internal": internal,
+                "Attachable": swarming,
+            }
+            engine.create_network(network._name, session.labels(parent), options)
         return network
 
     def getName(self) -> str:

@@ -42,7 +42,18 @@ class DockerRunnerPlugin:
     * ``dockerKeep`` (false): whether to keep what a failed test made
     * ``dockerLeaseSecs`` (300): how long this run counts as alive, without a sign of
       life, for others that share its engine but not its kernel
+    * ``dockerComposeExe``: path of the compose program; by default the docker client's
+      plugin, else ``docker-compose``
+    * ``dockerStrictSubstitutions`` (false): whether a substitution in a compose file
+      that matches nothing makes a test BLOCKED
+
+    Property of the plugin itself, within its element:
     """
+
+    swarm = ""
+    """``init``: where a test needs a swarm and there is none, the run begins one on the
+    engine, which nobody else can join, and leaves it at the end. By default such a test
+    is BLOCKED."""
 
     def setup(self, runner: Runner) -> None:
         """Start the reaper.
@@ -58,6 +69,13 @@ class DockerRunnerPlugin:
             session = Session.of(runner)
         except ConfigError as failure:
             raise UserError(str(failure)) from None  # type: ignore[no-untyped-call] # PySys
+        if self.swarm not in {"", "init"}:
+            message = (
+                "DockerRunnerPlugin: its property swarm is 'init' or not there, "
+                f"got {self.swarm!r}"
+            )
+            raise UserError(message)  # type: ignore[no-untyped-call] # PySys
+        session.begins_swarm = self.swarm == "init"
         try:
             folder = Path(runner.output)
             folder.mkdir(parents=True, exist_ok=True)

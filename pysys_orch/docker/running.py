@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pysys.constants import BACKGROUND, FOREGROUND
 
-from pysys_orch.docker.engine import ready
+from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import port_key
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
 from pysys_orch.docker.helper import (
     Docker,
     DockerBelonging,
@@ -36,63 +35,34 @@ from pysys_orch.errors import (
 if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
     from pysys_orch.docker.engine.events import Watch
-    from pysys_orch.docker.engine.logs import LogFollower
+    from pysys_orch.docker.engine.logs import Log
 
 _T = TypeVar("_T")
 
 _LOOK_EVERY = 0.5
-_TAIL_LINES = 5
 _SETTLE_TIMEOUT = 30.0
 _ABORTED_SETTLE_TIMEOUT = 1.0  # PySys complains loudly after 5 s
 _LISTEN_EVERY = 0.1
 
 
-class RunningContainer(DockerBelonging):
-    """What can be asked of a container once it was run.
+class Running(DockerBelonging):
+    """What containers and services have in common once they run: ports, logs, waits.
 
-    Not used directly: `pysys_orch.docker.DockerContainer` is this, and makes one.
+    Not used directly.
     """
+
+    #: What it is, for messages.
+    _KIND = Kind.CONTAINER
 
     def __init__(self, parent: Parent, displayName: str) -> None:
         super().__init__(parent, displayName)
-        self._container = ""  # the engine's id, once it runs
         self._name = ""
-        self._followers: dict[str, LogFollower] = {}
-        self._watch: Watch | None = None
-        self._looked = (-1, 0.0)  # events heard by then, and when it was looked at
+        self._followers: dict[str, Log] = {}  # by what the names of files begin with
         self._lock = threading.Lock()
 
-    # What it is doing -----------------------------------------------------------------
-
-    def inspect(self) -> dict[str, Any]:
-        """Return all that the engine knows about it, as ``docker inspect`` shows it."""
-        with self.reporting():
-            return self._inspect()
-        return {}
-
-    def getState(self) -> str:
-        """Return its state.
-
-        Returns:
-            ``created``, ``running``, ``paused``, ``restarting``, ``exited`` or
-            ``dead``; ``removed`` once it is gone, and nothing before it was run.
-        """
-        if not self._container:
-            return ""
-        with self.reporting():
-            try:
-                return str(self._inspect()["State"]["Status"])
-            except ContainerGoneError:
-                return "removed"
-        return ""
-
-    def getExitCode(self) -> int | None:
-        """Return the exit code of its main process, or None while that runs."""
-        with self.reporting():
-            state = self._inspect()["State"]
-            ended = state["Status"] in {"exited", "dead"}
-            return int(state["ExitCode"]) if ended else None
-        return None
+    def getName(self) -> str:
+        """Return its name on the engine; empty before it was run."""
+        return self._name
 
     def getExternalPort(self, port: int | str) -> int:
         """Return the port on the host for a port inside the container.
@@ -128,6 +98,299 @@ class RunningContainer(DockerBelonging):
         with self.reporting():
             self._follow(logfile)
         return self
+
+    def waitForPort(self, port: int | str, timeout: float = 60) -> Self:
+        """Wait until somebody listens on a port inside the container.
+
+        Args:
+            port: TCP port inside the container, exposed by `exposePort` or reachable
+                from here.
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            key = checked(lambda: port_key(port))
+            number = int(key.partition("/")[0])
+            self._waitFor(
+                lambda: self._listens(key, number) or None,
+                what=f"port {key} of {self.displayName} accepts connections",
+                timeout=timeout,
+            )
+        return self
+
+    def waitForLog(
+        self, expr: str, timeout: float = 60, *, errorExpr: str | None = None
+    ) -> re.Match[str] | None:
+        """Wait until a line of its output matches.
+
+        Only what is new is read, from the container's first line on. Where `log` was
+        not called, this begins to stream to files named after the container.
+
+        Args:
+            expr: Regular expression, searched for in each line of both streams.
+            timeout: Seconds after which the test is TIMEDOUT.
+            errorExpr: Regular expression of a line after which waiting is in vain.
+
+        Returns:
+            The match.
+        """
+        with self.reporting():
+            return self._waitForLog(expr, errorExpr, timeout)
+        return None
+
+    def waitForHttp(
+        self, port: int | str, path: str = "/", status: int = 200, timeout: float = 60
+    ) -> Self:
+        """Wait until an HTTP request is answered as expected.
+
+        Args:
+            port: Port inside the container, exposed by `exposePort`.
+            path: What to get, with a query if need be.
+            status: The status code that counts.
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            key = checked(lambda: port_key(port))
+            last = ["nothing was answered"]
+            what = f"GET {path} at port {key} of {self.displayName} answers {status}"
+            try:
+                self._waitFor(
+                    lambda: self._answers(key, path, status, last),
+                    what=what,
+                    timeout=timeout,
+                )
+            except DockerError as failure:
+                failure.args = (f"{failure} (last: {last[0]})",)
+                raise
+        return self
+
+    # Inside ---------------------------------------------------------------------------
+
+    def _id(self) -> str:
+        """Return the engine's id of it.
+
+        Raises:
+            ConfigError: It was not run, or could not be.
+        """
+        raise NotImplementedError
+
+    def _alive(self) -> Callable[[], None]:
+        """Return what raises, while somebody waits, once waiting is in vain."""
+        raise NotImplementedError
+
+    def _published(self, key: str) -> int | None:
+        """Return the port of the host for ``8000/tcp``, or None if there is none yet.
+
+        Raises:
+            ConfigError: It was never exposed.
+        """
+        raise NotImplementedError
+
+    def _listens(self, key: str, number: int) -> bool:
+        """Return whether somebody accepts connections on a port inside."""
+        raise NotImplementedError
+
+    def _openLog(self, out: Path, err: Path) -> Log:
+        """Begin to stream its output to two files."""
+        raise NotImplementedError
+
+    def _labelsOf(self, engine: ApiEngine, name: str) -> Mapping[str, str]:
+        """Return the labels of what has this name on the engine."""
+        raise NotImplementedError
+
+    def _requireNotRun(self, method: str) -> None:
+        if self._name:
+            message = f"{method}: {self._KIND} {self.displayName} has been run already"
+            raise ConfigError(message)
+
+    def _isNamedOurs(self, name: str) -> bool:
+        """Return whether what has that name was made for our parent.
+
+        Where a test chose the name itself, somebody else's may have it already.
+        """
+        engine = self.engineInUse()
+        if engine is None or not name:
+            return False
+        try:
+            return self._isOurs(self._labelsOf(engine, name))
+        except DockerError:
+            return False
+
+    def _waitFor(
+        self, probe: Callable[[], _T | None], *, what: str, timeout: float
+    ) -> _T:
+        """Wait for *probe*; say so if it ends first."""
+        self._id()
+        return ready.wait_for(
+            probe,
+            what=what,
+            timeout=timeout,
+            clock=Session.of(self.parent).clock,
+            pause=self.parent.pollWait,
+            alive=self._alive(),
+        )
+
+    def _settle(self, follower: Log) -> bool:
+        """Wait until a log is read to its end, but not for long if the run is aborted.
+
+        Returns:
+            Whether it is.
+        """
+        clock = Session.of(self.parent).clock
+        deadline = clock.instant() + _SETTLE_TIMEOUT
+        while not follower.settle(_LISTEN_EVERY):
+            self.parent.pollWait(0)
+            if follower.ended or clock.instant() >= deadline:
+                return False
+            if self.parent.isRunnerAborting:  # in cleanup, where waits go on
+                return follower.settle(_ABORTED_SETTLE_TIMEOUT)
+        return True
+
+    def _endLogs(self) -> None:
+        """Read what is being read to its end.
+
+        Raises:
+            DockerError: Not all of it could be.
+        """
+        failures = []
+        for follower in self._followers.values():
+            settled = self._settle(follower)
+            # What was removed by others (``--rm``) cannot be read again.
+            removed = follower.ended
+            follower.close()
+            if follower.failure is not None:
+                failures.append(str(follower.failure))
+            elif not settled and not removed and not self.parent.isRunnerAborting:
+                failures.append(f"not read to its end within {_SETTLE_TIMEOUT:g} s")
+        if failures:
+            message = f"the log of {self.displayName} is incomplete: {failures[0]}"
+            raise DockerError(message)
+
+    def _answers(
+        self, key: str, path: str, status: int, last: list[str]
+    ) -> bool | None:
+        import requests
+
+        port = self._published(key)
+        if port is None:
+            return None
+        url = f"http://{self._engine().host}:{port}/{path.lstrip('/')}"
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # a proxy has no business between us
+                answer = session.get(url, timeout=2, allow_redirects=False)
+        except requests.RequestException as failure:
+            last[0] = type(failure).__name__
+            return None
+        last[0] = f"status {answer.status_code}"
+        return answer.status_code == status or None
+
+    def _follow(self, logfile: str) -> Log:
+        with self._lock:
+            if logfile not in self._followers:
+                self._id()
+                folder = Path(self.parent.output)
+                folder.mkdir(parents=True, exist_ok=True)
+                self._followers[logfile] = self._openLog(
+                    folder / f"{logfile}.out", folder / f"{logfile}.err"
+                )
+            return self._followers[logfile]
+
+    def _waitForLog(
+        self, expr: str, errorExpr: str | None, timeout: float
+    ) -> re.Match[str]:
+        from pysys_orch.docker.engine.logs import LogScanner
+
+        wanted, error = _pattern(expr), _pattern(errorExpr)
+        follower = next(iter(self._followers.values()), None) or self._follow(
+            fileName(self.displayName)
+        )
+        scanner = LogScanner(follower.out, follower.err)
+        version = [0]
+        late: list[re.Match[str]] = []
+
+        def look() -> re.Match[str] | None:
+            version[0] = follower.version
+            found = late.pop() if late else scanner.scan(wanted, error)
+            if follower.failure is not None and found is None:
+                raise follower.failure
+            if found is not None and found.re is not wanted:
+                message = (
+                    f"{self.displayName} logged {found.string.strip()!r}, "
+                    f"before any {expr!r}"
+                )
+                raise DockerError(message)
+            return found
+
+        require = self._alive()
+
+        def alive() -> None:
+            try:
+                require()
+            except ContainerGoneError:
+                # What it said last may not be in the files yet.
+                self._settle(follower)
+                found = look()
+                if found is None:
+                    raise
+                late.append(found)
+
+        def pause(seconds: float) -> None:
+            if not late:
+                follower.wait_change(version[0], seconds)
+            self.parent.pollWait(0)
+
+        return ready.wait_for(
+            look,
+            what=f"{self.displayName} logs {expr!r}",
+            timeout=timeout,
+            clock=Session.of(self.parent).clock,
+            pause=pause,
+            alive=alive,
+        )
+
+
+class RunningContainer(Running):
+    """What can be asked of a container once it was run.
+
+    Not used directly: `pysys_orch.docker.DockerContainer` is this, and makes one.
+    """
+
+    def __init__(self, parent: Parent, displayName: str) -> None:
+        super().__init__(parent, displayName)
+        self._container = ""  # the engine's id, once it runs
+        self._watch: Watch | None = None
+
+    # What it is doing -----------------------------------------------------------------
+
+    def inspect(self) -> dict[str, Any]:
+        """Return all that the engine knows about it, as ``docker inspect`` shows it."""
+        with self.reporting():
+            return self._inspect()
+        return {}
+
+    def getState(self) -> str:
+        """Return its state.
+
+        Returns:
+            ``created``, ``running``, ``paused``, ``restarting``, ``exited`` or
+            ``dead``; ``removed`` once it is gone, and nothing before it was run.
+        """
+        if not self._container:
+            return ""
+        with self.reporting():
+            try:
+                return str(self._inspect()["State"]["Status"])
+            except ContainerGoneError:
+                return "removed"
+        return ""
+
+    def getExitCode(self) -> int | None:
+        """Return the exit code of its main process, or None while that runs."""
+        with self.reporting():
+            state = self._inspect()["State"]
+            ended = state["Status"] in {"exited", "dead"}
+            return int(state["ExitCode"]) if ended else None
+        return None
 
     def exec(
         self,
@@ -216,25 +479,6 @@ class RunningContainer(DockerBelonging):
             return self._waitForExit(timeout)
         return -1
 
-    def waitForPort(self, port: int | str, timeout: float = 60) -> Self:
-        """Wait until somebody listens on a port inside the container.
-
-        Args:
-            port: TCP port inside the container, exposed by `exposePort` or reachable
-                from here.
-            timeout: Seconds after which the test is TIMEDOUT.
-        """
-        with self.reporting():
-            key = checked(lambda: port_key(port))
-            number = int(key.partition("/")[0])
-            engine = self._engine()
-            self._waitFor(
-                lambda: self._listens(engine, key, number) or None,
-                what=f"port {key} of {self.displayName} accepts connections",
-                timeout=timeout,
-            )
-        return self
-
     def waitForHealthy(self, timeout: float = 60) -> Self:
         """Wait until its health check has passed.
 
@@ -256,58 +500,12 @@ class RunningContainer(DockerBelonging):
             )
         return self
 
-    def waitForLog(
-        self, expr: str, timeout: float = 60, *, errorExpr: str | None = None
-    ) -> re.Match[str] | None:
-        """Wait until a line of its output matches.
-
-        Only what is new is read, from the container's first line on. Where `log` was
-        not called, this begins to stream to files named after the container.
-
-        Args:
-            expr: Regular expression, searched for in each line of both streams.
-            timeout: Seconds after which the test is TIMEDOUT.
-            errorExpr: Regular expression of a line after which waiting is in vain.
-
-        Returns:
-            The match.
-        """
-        with self.reporting():
-            return self._waitForLog(expr, errorExpr, timeout)
-        return None
-
-    def waitForHttp(
-        self, port: int | str, path: str = "/", status: int = 200, timeout: float = 60
-    ) -> Self:
-        """Wait until an HTTP request is answered as expected.
-
-        Args:
-            port: Port inside the container, exposed by `exposePort`.
-            path: What to get, with a query if need be.
-            status: The status code that counts.
-            timeout: Seconds after which the test is TIMEDOUT.
-        """
-        with self.reporting():
-            key = checked(lambda: port_key(port))
-            last = ["nothing was answered"]
-            what = f"GET {path} at port {key} of {self.displayName} answers {status}"
-            try:
-                self._waitFor(
-                    lambda: self._answers(key, path, status, last),
-                    what=what,
-                    timeout=timeout,
-                )
-            except DockerError as failure:
-                failure.args = (f"{failure} (last: {last[0]})",)
-                raise
-        return self
-
     # What a test's cleanup asks of it ------------------------------------------------
 
     def resources(self) -> list[Resource]:
         """Return the container to remove."""
         name = self._name or self._container
-        if not self._container and not self._isOurs(name):
+        if not self._container and not self._isNamedOurs(name):
             return []
         return [Resource(kind=Kind.CONTAINER, id=self._container or name, name=name)]
 
@@ -346,21 +544,11 @@ class RunningContainer(DockerBelonging):
         if engine is not None and self._followers:
             with contextlib.suppress(NotFoundError, ConflictError):
                 engine.kill_container(self._container, "KILL")
-        failures = []
-        for follower in self._followers.values():
-            settled = self._settle(follower)
-            # What was removed by others (``--rm``) cannot be read again.
-            removed = follower.ended
-            follower.close()
-            if follower.failure is not None:
-                failures.append(str(follower.failure))
-            elif not settled and not removed and not self.parent.isRunnerAborting:
-                failures.append(f"not read to its end within {_SETTLE_TIMEOUT:g} s")
-        if self._watch is not None:
-            self._watch.close()
-        if failures:
-            message = f"the log of {self.displayName} is incomplete: {failures[0]}"
-            raise DockerError(message)
+        try:
+            self._endLogs()
+        finally:
+            if self._watch is not None:
+                self._watch.close()
 
     def detach(self) -> None:
         """Stop reading its log; it runs on."""
@@ -417,21 +605,6 @@ class RunningContainer(DockerBelonging):
             return reason
         return reason.replace(self._container, self.displayName)
 
-    def _isOurs(self, name: str) -> bool:
-        """Return whether the container of that name was made for our parent.
-
-        Where a test chose the name itself, somebody else's may have it already.
-        """
-        engine = self.engineInUse()
-        if engine is None or not name:
-            return False
-        try:
-            labels = engine.inspect_container(name)["Config"]["Labels"] or {}
-        except DockerError:
-            return False
-        ours = Session.of(self.parent).labels(self.parent)
-        return all(labels.get(key) == ours[key] for key in (RUN_LABEL, TEST_LABEL))
-
     def _copy(self, source: str, target: str, timeout: float) -> None:
         self._executeDockerCommand(
             self.parent,
@@ -442,41 +615,42 @@ class RunningContainer(DockerBelonging):
             ignoreExitStatus=False,
         )
 
-    def _waitFor(
-        self, probe: Callable[[], _T | None], *, what: str, timeout: float
-    ) -> _T:
-        """Wait for *probe*; quote the container's end if that comes first."""
-        self._id()
-        return ready.wait_for(
-            probe,
-            what=what,
-            timeout=timeout,
-            clock=Session.of(self.parent).clock,
-            pause=self.parent.pollWait,
-            alive=self._requireAlive,
-        )
+    def _alive(self) -> Callable[[], None]:
+        """Return what raises, while somebody waits, once the container has ended.
 
-    def _requireAlive(self) -> None:
-        """Raise if the container has ended.
-
-        The engine is asked when an event has come, and now and then all the same.
+        So it does of a container that the engine restarts, once that dies again and
+        again. The engine is asked when an event has come, and now and then all the
+        same.
         """
         clock = Session.of(self.parent).clock
-        heard = 0 if self._watch is None else self._watch.count
-        seen, at = self._looked
-        if heard == seen and clock.instant() - at < _LOOK_EVERY:
-            return
-        self._looked = (heard, clock.instant())
-        ready.require_running(self.displayName, self._inspect()["State"], self._tail)
+        looked = (-1, 0.0)  # events heard by then, and when it was looked at
+        first = -1  # restarts before the wait
+
+        def require() -> None:
+            nonlocal looked, first
+            heard = 0 if self._watch is None else self._watch.count
+            if heard == looked[0] and clock.instant() - looked[1] < _LOOK_EVERY:
+                return
+            looked = (heard, clock.instant())
+            found = self._inspect()
+            ready.require_running(self.displayName, found["State"], self._tail)
+            restarts = int(found.get("RestartCount", 0))
+            first = restarts if first < 0 else first
+            if restarts - first >= converge.MOST_RESTARTS:
+                lines = ready.quoted(self._tail())
+                message = (
+                    f"container {self.displayName} keeps dying: it was restarted "
+                    f"{restarts - first} times meanwhile{lines}"
+                )
+                raise ContainerGoneError(message)
+
+        return require
 
     def _tail(self) -> list[str]:
         """Return the last lines that it logged, on either stream."""
-        framed = not self._inspect()["Config"]["Tty"]
-        stream = self._engine().container_logs(
-            self._id(), follow=False, framed=framed, tail=_TAIL_LINES
-        )
-        text = b"".join(frame.payload for frame in stream)
-        return text.decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+        from pysys_orch.docker.engine.logs import last_lines
+
+        return last_lines(self._engine(), self._inspect())
 
     def _published(self, key: str) -> int | None:
         found = self._inspect()
@@ -527,22 +701,6 @@ class RunningContainer(DockerBelonging):
         for follower in list(self._followers.values()):
             self._settle(follower)
 
-    def _settle(self, follower: LogFollower) -> bool:
-        """Wait until a log is read to its end, but not for long if the run is aborted.
-
-        Returns:
-            Whether it is.
-        """
-        clock = Session.of(self.parent).clock
-        deadline = clock.instant() + _SETTLE_TIMEOUT
-        while not follower.settle(_LISTEN_EVERY):
-            self.parent.pollWait(0)
-            if follower.ended or clock.instant() >= deadline:
-                return False
-            if self.parent.isRunnerAborting:  # in cleanup, where waits go on
-                return follower.settle(_ABORTED_SETTLE_TIMEOUT)
-        return True
-
     def _abortably(self, call: Callable[[], object]) -> None:
         """Do what takes the engine long, without making an aborted run wait for it."""
         failures: list[DockerError] = []
@@ -561,125 +719,63 @@ class RunningContainer(DockerBelonging):
         if failures:
             raise failures[0]
 
-    def _listens(self, engine: ApiEngine, key: str, number: int) -> bool:
-        """Return whether somebody accepts connections on a port inside."""
-        found = self._inspect()
-        if engine.local:
-            for address in _addresses(found):
-                try:
-                    return ready.accepts_connections(address, number, direct=True)
-                except OSError:
-                    continue  # no way from here to that network
-        bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
-        for binding in bindings:
-            try:
-                port = int(binding["HostPort"])
-                return ready.accepts_connections(engine.host, port, direct=False)
-            except OSError:
-                continue
-        if not bindings and not engine.local:
+    def _listens(self, key: str, number: int) -> bool:
+        engine, found = self._engine(), self._inspect()
+        if listens(engine, found, key, number):
+            return True
+        if not engine.local:
             self._published(key)
         return False
 
-    def _health(self) -> str:
-        return str(self._inspect()["State"].get("Health", {}).get("Status", ""))
-
-    def _answers(
-        self, key: str, path: str, status: int, last: list[str]
-    ) -> bool | None:
-        import requests
-
-        port = self._published(key)
-        if port is None:
-            return None
-        url = f"http://{self._engine().host}:{port}/{path.lstrip('/')}"
-        try:
-            with requests.Session() as session:
-                session.trust_env = False  # a proxy has no business between us
-                answer = session.get(url, timeout=2, allow_redirects=False)
-        except requests.RequestException as failure:
-            last[0] = type(failure).__name__
-            return None
-        last[0] = f"status {answer.status_code}"
-        return answer.status_code == status or None
-
-    def _follow(self, logfile: str) -> LogFollower:
+    def _openLog(self, out: Path, err: Path) -> Log:
         from pysys_orch.docker.engine.logs import LogFollower
 
-        with self._lock:
-            if logfile in self._followers:
-                return self._followers[logfile]
-            container = self._id()
-            engine = self._engine()
-            folder = Path(self.parent.output)
-            folder.mkdir(parents=True, exist_ok=True)
-            follower = LogFollower(
-                engine,
-                container,
-                out=folder / f"{logfile}.out",
-                err=folder / f"{logfile}.err",
-                framed=not self._inspect()["Config"]["Tty"],
-                hub=Session.of(self.parent).hub(engine),
-            )
-            self._followers[logfile] = follower
-            return follower
-
-    def _waitForLog(
-        self, expr: str, errorExpr: str | None, timeout: float
-    ) -> re.Match[str]:
-        from pysys_orch.docker.engine.logs import LogScanner
-
-        wanted, error = _pattern(expr), _pattern(errorExpr)
-        follower = next(iter(self._followers.values()), None) or self._follow(
-            fileName(self.displayName)
+        engine = self._engine()
+        return LogFollower(
+            engine,
+            self._container,
+            out=out,
+            err=err,
+            framed=not self._inspect()["Config"]["Tty"],
+            hub=Session.of(self.parent).hub(engine),
         )
-        scanner = LogScanner(follower.out, follower.err)
-        version = [0]
-        late: list[re.Match[str]] = []
 
-        def look() -> re.Match[str] | None:
-            version[0] = follower.version
-            found = late.pop() if late else scanner.scan(wanted, error)
-            if follower.failure is not None and found is None:
-                raise follower.failure
-            if found is not None and found.re is not wanted:
-                message = (
-                    f"{self.displayName} logged {found.string.strip()!r}, "
-                    f"before any {expr!r}"
-                )
-                raise DockerError(message)
-            return found
+    def _labelsOf(self, engine: ApiEngine, name: str) -> Mapping[str, str]:
+        return engine.inspect_container(name)["Config"]["Labels"] or {}
 
-        def alive() -> None:
-            try:
-                self._requireAlive()
-            except ContainerGoneError:
-                # What it said last may not be in the files yet.
-                self._settle(follower)
-                found = look()
-                if found is None:
-                    raise
-                late.append(found)
-
-        def pause(seconds: float) -> None:
-            if not late:
-                follower.wait_change(version[0], seconds)
-            self.parent.pollWait(0)
-
-        return ready.wait_for(
-            look,
-            what=f"{self.displayName} logs {expr!r}",
-            timeout=timeout,
-            clock=Session.of(self.parent).clock,
-            pause=pause,
-            alive=alive,
-        )
+    def _health(self) -> str:
+        return str(self._inspect()["State"].get("Health", {}).get("Status", ""))
 
 
 def splitCommand(command: Sequence[str] | str) -> list[str]:
     """Return a command as its words; a text is split as a shell would."""
     given = shlex.split(command) if isinstance(command, str) else command
     return [str(word) for word in given]
+
+
+def listens(engine: ApiEngine, found: Mapping[str, Any], key: str, number: int) -> bool:
+    """Return whether somebody accepts connections on a port inside a container.
+
+    Args:
+        engine: Where it is.
+        found: Its inspection.
+        key: The port as ``8000/tcp``.
+        number: The port.
+    """
+    if engine.local:
+        for address in _addresses(found):
+            try:
+                return ready.accepts_connections(address, number, direct=True)
+            except OSError:
+                continue  # no way from here to that network
+    bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
+    for binding in bindings:
+        try:
+            port = int(binding["HostPort"])
+            return ready.accepts_connections(engine.host, port, direct=False)
+        except OSError:
+            continue
+    return False
 
 
 def _addresses(found: Mapping[str, Any]) -> list[str]:

@@ -35,10 +35,11 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
 )
 from pysys_orch.docker.parent import Parent, Runner
-from pysys_orch.errors import CleanupError, DockerError
+from pysys_orch.errors import CleanupError, DockerError, SwarmInactiveError
 from pysys_orch.settings import DockerSettings, docker_settings
 
 if TYPE_CHECKING:
+    from pysys_orch.docker.compose import ComposeProgram
     from pysys_orch.docker.engine.client import ApiEngine
     from pysys_orch.docker.engine.events import EventHub
     from pysys_orch.docker.engine.reaper import Reaper
@@ -53,6 +54,8 @@ _ADDRESS = (
     "DOCKER_HOST",
     "DOCKER_TLS_VERIFY",
 )
+_SWARM_PATIENCE = 10.0  # with one that another run begins at this moment
+_SWARM_POLL = 0.05
 _FORGET_FAILURE_AFTER = 30.0  # an engine that was down may be up again
 
 
@@ -96,8 +99,14 @@ class Session:
         self.domain = this_domain()
         self.owner = this_owner(self.domain, self.clock)
         self.reaper: Reaper | None = None
+        #: Whether this run begins a swarm where it needs one.
+        self.begins_swarm = False
         #: Whether the docker client builds with BuildKit, once it was asked.
         self.buildkit: bool | None = None
+        #: The compose program, once it was looked for.
+        self.compose: ComposeProgram | None = None
+        #: Held by whoever finds out one of these.
+        self.lock = threading.RLock()
         self._numbers = itertools.count()
         self._lock = threading.RLock()
         self._engines: dict[tuple[str, ...], ApiEngine] = {}
@@ -131,6 +140,10 @@ class Session:
     def name(self, parent: Parent, role: str) -> str:
         """Return a new name for what plays *role* for *parent*."""
         return resource_name(self.owner, _test_id(parent), role, next(self._numbers))
+
+    def short_name(self) -> str:
+        """Return a new name that leaves room for what others append to it."""
+        return resource_name(self.owner, "", "", next(self._numbers))
 
     def labels(self, parent: Parent) -> dict[str, str]:
         """Return the labels of what is made for *parent*."""
@@ -190,6 +203,40 @@ class Session:
                 )
             log.debug("Docker Engine %s at %s", engine.version, engine.endpoint)
             return engine
+
+    def swarm_engine(self, environs: Mapping[str, str] | None = None) -> ApiEngine:
+        """Return the engine as `engine` does, in a swarm if this run may begin one.
+
+        Where it may not, and there is none, the engine itself says so.
+
+        Args:
+            environs: As for `engine`.
+
+        Raises:
+            ConfigError: As `engine`.
+            DockerError: As `engine`, or no swarm could be begun.
+        """
+        from pysys_orch.docker.engine.client import SwarmState
+
+        engine = self.engine(environs)
+        if not self.begins_swarm:
+            return engine
+        with self.lock:
+            if engine.swarm_state() is SwarmState.INACTIVE:
+                try:
+                    engine.begin_swarm(self._run_labels())
+                    log.info("Began a swarm, which is left at the end of the run")
+                except DockerError:
+                    # Another run may have been faster.
+                    if engine.swarm_state() is SwarmState.INACTIVE:
+                        raise
+            deadline = self.clock.instant() + _SWARM_PATIENCE
+            while (
+                engine.swarm_state() is SwarmState.PENDING
+                and self.clock.instant() < deadline
+            ):
+                self.clock.wait_until(self.clock.instant() + _SWARM_POLL, self._over)
+        return engine
 
     def reached(self, environs: Mapping[str, str] | None = None) -> ApiEngine | None:
         """Return the engine that `engine` has returned before, or None."""
@@ -276,16 +323,20 @@ class Session:
             log.info("Could not collect: %s", failure)
         return Report(removed=report.removed + others.removed, failures=report.failures)
 
-    def _lease(self, engine: ApiEngine) -> None:
-        """Leave a sign of life, for those who cannot ask this machine's kernel."""
-        name = lease_name(self.owner, next(self._numbers))
-        labels = owner_labels(
+    def _run_labels(self) -> dict[str, str]:
+        """Return the labels of what no test of the run owns alone."""
+        return owner_labels(
             self.owner,
             test_id="",
             lease=self.settings.lease,
             facts=self.settings.facts,
             keep=False,
         )
+
+    def _lease(self, engine: ApiEngine) -> None:
+        """Leave a sign of life, for those who cannot ask this machine's kernel."""
+        name = lease_name(self.owner, next(self._numbers))
+        labels = self._run_labels()
         labels[LEASE_LABEL] = f"{self.settings.lease:g}"
         engine.create_volume(name, labels)
         before = self._leases.get(engine)
@@ -364,6 +415,8 @@ class Belongings:
                 continue
             try:
                 resources = thing.resources()
+            except SwarmInactiveError:
+                continue  # whatever it had in a swarm went with that
             except DockerError as failure:
                 failures.append(failure)
                 continue

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pysys.basetest import BaseTest
 
+from pysys_orch.docker.composition import DockerComposition
 from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.network import DockerNetwork
 from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.prepared import Prepared
+from pysys_orch.docker.secret import DockerConfig, DockerSecret
+from pysys_orch.docker.service import DockerService
+from pysys_orch.docker.swarm import DockerSwarm
+
+_P = TypeVar("_P", bound=Prepared)
 
 
 class DockerFront:
-    """Makes images, containers and networks for one test: a thin front of the classes.
+    """Makes what one test needs of Docker: a thin front of the classes.
 
     Reached as ``self.docker`` by tests that mix in `DockerTestHelper`.
     """
@@ -71,13 +78,90 @@ class DockerFront:
         if isinstance(image, str):
             image = self.image(image)
         container = DockerContainer.fromImage(image, displayName)
-        if env:
-            container.setEnv(env)
-        for port in ports:
-            container.exposePort(port)
-        if network is not None:
-            container.joinNetwork(network)
-        return container
+        return _prepared(container, env, ports, network)
+
+    def service(
+        self,
+        image: DockerImage | str,
+        displayName: str | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        ports: Iterable[int | str] = (),
+        network: DockerNetwork | str | None = None,
+        secrets: Iterable[DockerSecret | str] = (),
+        configs: Iterable[DockerConfig | str] = (),
+    ) -> DockerService:
+        """Prepare a service of a swarm; call ``run()`` on it.
+
+        Args:
+            image: The image, or the name of an existing one.
+            displayName: What to call it; by default after the image.
+            env: Environment variables inside.
+            ports: Ports inside that are exposed.
+            network: The network to join.
+            secrets: What is to be found in ``/run/secrets``.
+            configs: What is to be found in ``/``.
+        """
+        if isinstance(image, str):
+            image = self.image(image)
+        service = DockerService.fromImage(image, displayName)
+        for secret in secrets:
+            service.useSecret(secret)
+        for config in configs:
+            service.useConfig(config)
+        return _prepared(service, env, ports, network)
+
+    def secret(
+        self,
+        contents: str | bytes | None = None,
+        *,
+        file: str | None = None,
+        name: str | None = None,
+    ) -> DockerSecret:
+        """Create a secret for services to use.
+
+        Args:
+            contents: What it contains.
+            file: File that it contains, in place of that.
+            name: Its name, by default a unique one.
+        """
+        return DockerSecret(self._owner, file=file, secretContents=contents, name=name)
+
+    def config(
+        self,
+        contents: str | bytes | None = None,
+        *,
+        file: str | None = None,
+        name: str | None = None,
+    ) -> DockerConfig:
+        """Create a config for services to use.
+
+        Args:
+            contents: What it contains.
+            file: File that it contains, in place of that.
+            name: Its name, by default a unique one.
+        """
+        return DockerConfig(self._owner, file=file, configContents=contents, name=name)
+
+    def composition(
+        self, file: str = "docker-compose.yml", **options: Any
+    ) -> DockerComposition:
+        """Prepare what a compose file describes; call ``up()`` on it.
+
+        Args:
+            file: The file, relative to the test's input directory.
+            options: Those of `DockerComposition`.
+        """
+        return DockerComposition(self._owner, file, **options)
+
+    def stack(self, file: str = "docker-stack.yml", **options: Any) -> DockerSwarm:
+        """Prepare what a stack file describes; call ``deploy()`` on it.
+
+        Args:
+            file: The file, relative to the test's input directory.
+            options: Those of `DockerSwarm`.
+        """
+        return DockerSwarm(self._owner, file, **options)
 
     def network(self, displayName: str = "network", **options: Any) -> DockerNetwork:
         """Create a network.
@@ -87,6 +171,21 @@ class DockerFront:
             options: Those of `DockerNetwork.create`.
         """
         return DockerNetwork.create(self._owner, displayName, **options)
+
+
+def _prepared(
+    helper: _P,
+    env: Mapping[str, str] | None,
+    ports: Iterable[int | str],
+    network: DockerNetwork | str | None,
+) -> _P:
+    if env:
+        helper.setEnv(env)
+    for port in ports:
+        helper.exposePort(port)
+    if network is not None:
+        helper.joinNetwork(network)
+    return helper
 
 
 class DockerTestHelper:

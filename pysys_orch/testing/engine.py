@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pysys_orch.clock import Clock
 from pysys_orch.docker.engine.model import Found, Kind, Resource
-from pysys_orch.docker.engine.ownership import CACHE_LABEL
+from pysys_orch.docker.engine.ownership import CACHE_LABEL, SERVICE_ID_LABEL
 from pysys_orch.errors import (
     ConfigError,
     ConflictError,
@@ -54,12 +54,14 @@ class _Thing:
 class MemoryEngine:
     """A Docker Engine in memory, for what collects leftovers.
 
-    It has what `pysys_orch.docker.engine.collect.Engine` asks for: `listing`, `now` and
-    `remove`. It refuses, in the words and with the status of a real engine, to remove
-    what is in use: a network with a running container, a volume that any container
-    mounts, the last tag of an image that any container is made of, a secret, config or
-    network of a service. Like a real one it kills a container that is to be removed,
-    keeps quiet about a volume that is not there, and otherwise raises `NotFoundError`.
+    It has what `pysys_orch.docker.engine.collect.Engine` asks for: `listing`, `now`,
+    `remove`, and what is left of a service. It refuses, in the words and with the
+    status of a real engine, to remove what is in use: a network with a running
+    container, a volume that any container mounts, the last tag of an image that any
+    container is made of, a secret, config or network of a service. Like a real one it
+    kills a container that is to be removed, keeps quiet about a volume that is not
+    there, and otherwise raises `NotFoundError`. The containers of a service, which
+    carry its id in the label ``com.docker.swarm.service.id``, run on when it is gone.
 
     Threads may share it. It is not an engine to run anything on.
 
@@ -222,6 +224,20 @@ class MemoryEngine:
                 self._require_unused(request, thing, resource.id)
                 self._things.remove(thing)
             self._removed.append(resource)
+
+    def starting_tasks(self, service: str) -> int:
+        """Return how many tasks of a service may have a container soon: none."""
+        return 0
+
+    def task_containers(self, service: str) -> list[Resource]:
+        """Return the containers that carry the label of a service."""
+        with self._lock:
+            return [
+                thing.resources()[0]
+                for thing in self._things
+                if thing.kind is Kind.CONTAINER
+                and thing.labels.get(SERVICE_ID_LABEL) == service
+            ]
 
     def _find(self, request: str, resource: Resource) -> _Thing:
         for thing in self._things:

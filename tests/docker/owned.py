@@ -51,11 +51,81 @@ _BUSY = f"""
 _BUSY_DOCKERFILE = f"FROM {BUSYBOX}\nARG N\nRUN sleep 0.2\nRUN echo $N > /number\n"
 
 
+_BUSY_COMPOSITION = """
+    for number in range(100):
+        environs = {'N': f'{number} {os.getpid()}'}
+        composition = DockerComposition(self, 'compose.yml')
+        composition.up(environs=environs, extraArgs=['--build']).log(f'{number}.')
+        composition.scale('web', 3)
+        composition.down()
+        composition.up(environs=environs)
+"""
+_COMPOSE_FILE = f"""\
+services:
+  web:
+    image: {BUSYBOX}
+    command: httpd -f -p 80
+    ports: ["8080:80"]
+    depends_on: [app]
+  app:
+    build:
+      context: app
+      args: {{N: "$N"}}
+    command: sh -c 'while echo line; do usleep 50000; done'
+    volumes: ["data:/data"]
+    networks: [default, inner]
+networks:
+  inner: {{internal: true}}
+volumes:
+  data: {{}}
+"""
+_BUSY_STACK = """
+    for number in range(100):
+        swarm = DockerSwarm(self, 'stack.yml').deploy()
+        swarm.getService('web').scale(2).log(f'{number}.web')
+        if number % 2:
+            swarm.down()
+        secret = DockerSecret.fromContent(self, f'secret-{os.getpid()}-{number}', 'x')
+        service = self.docker.service(
+            'pysys-orch-test/busybox:1', 'busy'
+        ).useSecret(secret).run(['sleep', '600'])
+        service.scale(2)
+"""
+_STACK_FILE = f"""\
+services:
+  web:
+    image: {BUSYBOX}
+    command: httpd -f -p 80
+    configs: [page]
+    networks: [default]
+  other:
+    image: {BUSYBOX}
+    command: sleep 600
+    volumes: ["data:/data"]
+configs:
+  page: {{file: ./stack.yml}}
+volumes:
+  data: {{}}
+"""
+
+
 def busy_project(folder: Path) -> NestedProject:
     """Return a project of two tests that are always in the middle of something."""
     made = NestedProject(folder)
     for name in ("busy_1", "busy_2"):
         made.test(name, _BUSY, Dockerfile=_BUSY_DOCKERFILE)
+    return made
+
+
+def busy_environments(folder: Path) -> NestedProject:
+    """Return a project that is always in the middle of an environment's life."""
+    made = NestedProject(folder)
+    composed = made.test(
+        "composition", _BUSY_COMPOSITION, **{"compose.yml": _COMPOSE_FILE}
+    )
+    (composed / "app").mkdir()
+    (composed / "app" / "Dockerfile").write_text(_BUSY_DOCKERFILE)
+    made.test("stack", _BUSY_STACK, **{"stack.yml": _STACK_FILE})
     return made
 
 

@@ -13,16 +13,32 @@ import pytest
 
 from pysys_orch.clock import SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.collect import Engine, Policy, plan_collection, sweep
+from pysys_orch.docker.engine.collect import (
+    Doomed,
+    Engine,
+    Policy,
+    Report,
+    plan_collection,
+    sweep,
+)
+from pysys_orch.docker.engine.command import ContainerSpec
 from pysys_orch.docker.engine.model import Found, Kind, Resource
 from pysys_orch.docker.engine.ownership import (
     CACHE_LABEL,
+    SERVICE_ID_LABEL,
     Owner,
     cache_tag,
     owner_of,
     resource_name,
     start_of_process,
     this_domain,
+)
+from pysys_orch.docker.engine.swarm import (
+    File,
+    ServiceSpec,
+    remove_service,
+    running_tasks,
+    service_body,
 )
 from pysys_orch.errors import (
     ConfigError,
@@ -32,6 +48,7 @@ from pysys_orch.errors import (
 )
 from pysys_orch.testing import ManualClock, MemoryEngine
 from tests.conftest import BUSYBOX
+from tests.docker.owned import eventually
 
 LABELS = {"orch.contract": "a", "empty": ""}
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -70,6 +87,14 @@ class Bench(ABC):
     def container(self, *uses: Resource, running: bool = True) -> Resource: ...
 
     @abstractmethod
+    def file(self, kind: Kind) -> Resource:
+        """Make a secret or config."""
+
+    @abstractmethod
+    def service(self, *uses: Resource) -> Resource:
+        """Make a service whose one task runs, and uses these secrets and configs."""
+
+    @abstractmethod
     def tag(self, image: Resource, name: str) -> Resource: ...
 
     @abstractmethod
@@ -103,6 +128,16 @@ class MemoryBench(Bench):
         return self._memory.add(
             Kind.CONTAINER, name, labels=LABELS, uses=uses, running=running
         )
+
+    def file(self, kind: Kind) -> Resource:
+        return self._memory.add(kind, self.name(kind), labels=LABELS)
+
+    def service(self, *uses: Resource) -> Resource:
+        name = self.name("service")
+        service = self._memory.add(Kind.SERVICE, name, labels=LABELS, uses=uses)
+        labels = {**LABELS, SERVICE_ID_LABEL: service.id}
+        self._memory.add(Kind.CONTAINER, f"{name}.1.id", labels=labels)
+        return service
 
     def tag(self, image: Resource, name: str) -> Resource:
         return self._memory.tag(image, name)
@@ -161,6 +196,27 @@ class RealBench(Bench):
         if running:
             self._api.start_container(made)
         return Resource(kind=Kind.CONTAINER, id=made, name=name)
+
+    def file(self, kind: Kind) -> Resource:
+        name = self.name(kind)
+        make = {Kind.SECRET: self._api.create_secret}.get(kind, self._api.create_config)
+        return Resource(kind=kind, id=make(name, b"text", LABELS), name=name)
+
+    def service(self, *uses: Resource) -> Resource:
+        name = self.name("service")
+        container = ContainerSpec(
+            name=name, image=BUSYBOX, command=("sleep", "600"), labels=LABELS
+        )
+        files = tuple(
+            File(kind=each.kind, id=each.id, name=each.name, target=f"/{each.name}")
+            for each in uses
+        )
+        spec = ServiceSpec(container=container, files=files)
+        service = self._api.create_service(service_body(spec))
+        eventually(
+            lambda: running_tasks(self._api.list_tasks(service)), what="its task runs"
+        )
+        return Resource(kind=Kind.SERVICE, id=service, name=name)
 
     def tag(self, image: Resource, name: str) -> Resource:
         self._api.tag_image(image.id, name)
@@ -422,29 +478,90 @@ def test_a_collection_leaves_nothing_of_an_owner_that_ended(bench: Bench) -> Non
     ] == []
 
 
+# Of a swarm ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def swarming(bench: Bench, request: pytest.FixtureRequest) -> Bench:
+    if isinstance(bench, RealBench):
+        request.getfixturevalue("swarm")
+    return bench
+
+
+def test_what_is_made_in_a_swarm_is_listed(swarming: Bench) -> None:
+    """A collection sees what it has to decide on."""
+    made = [swarming.file(Kind.SECRET), swarming.file(Kind.CONFIG), swarming.service()]
+    for resource in made:
+        found = swarming.find(resource)
+        assert found is not None, resource
+        assert found.labels == LABELS
+        assert owner_of(found) == swarming.owner
+
+
+def test_a_service_that_is_removed_leaves_its_containers(swarming: Bench) -> None:
+    """They would run on for ten seconds; who removes it removes them."""
+    service, other = swarming.service(), swarming.service()
+    engine = swarming.engine
+    assert engine.starting_tasks(service.id) == 0
+    (container,) = engine.task_containers(service.id)
+    assert container.name.startswith(f"{service.name}.1.")
+    found = swarming.find(container)
+    assert found is not None
+    assert owner_of(found) == swarming.owner  # so a collection finds it without
+    engine.remove(service)
+    assert swarming.find(service) is None
+    assert engine.task_containers(service.id) == [container]
+    remove_service(engine, service, clock=SystemClock())
+    assert engine.task_containers(service.id) == []
+    assert swarming.find(container) is None
+    assert len(engine.task_containers(other.id)) == 1
+    remove_service(engine, other, clock=SystemClock())
+
+
+def test_a_sweep_leaves_nothing_of_a_service(swarming: Bench) -> None:
+    """What it used can be removed, too."""
+    files = [swarming.file(Kind.SECRET), swarming.file(Kind.CONFIG)]
+    service = swarming.service(*files)
+    (container,) = swarming.engine.task_containers(service.id)
+    plan = [Doomed(resource=each, reason="test") for each in (service, *files)]
+    report = sweep(swarming.engine, plan, clock=SystemClock())
+    assert report == Report(removed=tuple(plan))
+    for each in (service, container, *files):
+        assert swarming.find(each) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.SECRET, Kind.CONFIG])
+def test_what_a_service_uses_is_refused(swarming: Bench, kind: Kind) -> None:
+    """Services have to go first."""
+    used = swarming.file(kind)
+    service = swarming.service(used)
+    with pytest.raises(EngineAnswerError) as refusal:
+        swarming.engine.remove(used)
+    assert refusal.value.status == 400
+    assert refusal.value.explanation == (
+        f"rpc error: code = InvalidArgument desc = {kind} '{used.name}' is in use by "
+        f"the following service: {service.name}"
+    )
+    remove_service(swarming.engine, service, clock=SystemClock())
+    swarming.engine.remove(used)
+    assert swarming.find(used) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.SECRET, Kind.CONFIG])
+def test_what_a_swarm_lost_is_not_found(swarming: Bench, kind: Kind) -> None:
+    """It is the same as with what is no part of a swarm."""
+    gone = swarming.service() if kind is Kind.SERVICE else swarming.file(kind)
+    remove_service(swarming.engine, gone, clock=SystemClock())
+    with pytest.raises(NotFoundError, match=f"^.*{kind} {gone.id} not found"):
+        swarming.engine.remove(gone)
+
+
 # What only the fake has ---------------------------------------------------------------
 
 
 @pytest.fixture
 def memory() -> MemoryEngine:
     return MemoryEngine()
-
-
-@pytest.mark.parametrize("kind", [Kind.SECRET, Kind.CONFIG])
-def test_what_a_service_uses_is_refused(memory: MemoryEngine, kind: Kind) -> None:
-    """In the words of engine 26.1 as manager of a swarm."""
-    used = memory.add(kind, "used")
-    service = memory.add(Kind.SERVICE, "web", uses=[used])
-    with pytest.raises(EngineAnswerError) as refusal:
-        memory.remove(used)
-    assert refusal.value.status == 400
-    assert refusal.value.explanation == (
-        f"rpc error: code = InvalidArgument desc = {kind} 'used' is in use by the "
-        "following service: web"
-    )
-    memory.remove(service)
-    memory.remove(used)
-    assert memory.removed == (service, used)
 
 
 def test_a_network_of_a_service_is_refused(memory: MemoryEngine) -> None:
@@ -458,15 +575,6 @@ def test_a_network_of_a_service_is_refused(memory: MemoryEngine) -> None:
         "rpc error: code = FailedPrecondition desc = "
         f"network {network.id} is in use by service {service.id}"
     )
-
-
-@pytest.mark.parametrize("kind", [Kind.SERVICE, Kind.SECRET, Kind.CONFIG])
-def test_what_a_swarm_lost_is_not_found(memory: MemoryEngine, kind: Kind) -> None:
-    """In the words of engine 26.1 as manager of a swarm."""
-    gone = memory.add(kind, "gone")
-    memory.remove(gone)
-    with pytest.raises(NotFoundError, match=f"^.*{kind} {gone.id} not found"):
-        memory.remove(gone)
 
 
 def test_scripted_refusals_come_in_order_and_then_all_is_normal(

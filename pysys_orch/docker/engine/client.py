@@ -8,17 +8,26 @@ Source:
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from pysys_orch.docker.engine.model import Found, Kind, Resource
-from pysys_orch.docker.engine.ownership import CACHE_LABEL, is_cache_tag
+from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
+from pysys_orch.docker.engine.ownership import (
+    CACHE_LABEL,
+    RUN_LABEL,
+    SERVICE_ID_LABEL,
+    SERVICE_NAME_LABEL,
+    is_cache_tag,
+)
 from pysys_orch.docker.engine.transport import (
     CONNECTION_ERRORS,
     Response,
@@ -33,6 +42,7 @@ from pysys_orch.errors import (
     EngineAnswerError,
     EngineUnreachableError,
     NotFoundError,
+    SwarmInactiveError,
 )
 
 Json = dict[str, Any]
@@ -40,7 +50,39 @@ Json = dict[str, Any]
 _ANSWER_TIMEOUT = 60.0  # removing a large container takes many seconds on a busy disk
 _FRAME_HEADER = struct.Struct(">BxxxL")
 _FIRST_REFUSAL = 400
+_OF_A_SWARM = (
+    "/configs",
+    "/networks/create",
+    "/nodes",
+    "/secrets",
+    "/services",
+    "/swarm",
+    "/tasks",
+)
+# What engines answer that do not manage a swarm, the former without more words.
+_NOT_ACCEPTABLE = 406
+_UNAVAILABLE = 503
+_NO_SWARM = re.compile("not (in|part of) a swarm|not a swarm manager|be unlocked")
+_STARTING_STATES = {
+    "new",
+    "allocated",
+    "pending",
+    "assigned",
+    "accepted",
+    "preparing",
+    "ready",
+    "starting",
+}
 _ERROR_STREAM = 3  # the engine's own words about a log that it cannot read on
+
+
+class SwarmState(StrEnum):
+    """What part an engine has in a swarm."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    WORKER = "worker"
+    MANAGER = "manager"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +247,9 @@ class ApiEngine:
 
     def now(self) -> datetime:
         """Return the present by the engine's clock, in UTC."""
-        return _stamp(self._get("ask the engine for its clock", "/info")["SystemTime"])
+        return read_stamp(
+            self._get("ask the engine for its clock", "/info")["SystemTime"]
+        )
 
     # Containers ---------------------------------------------------------------
 
@@ -355,16 +399,156 @@ class ApiEngine:
         return found
 
     def list_labelled(self, path: str, labels: list[str]) -> list[Json]:
-        """Return the volumes or networks that carry all of *labels*.
+        """Return what carries all of *labels*, of containers also those that ended.
 
         Args:
-            path: ``/volumes`` or ``/networks``.
+            path: ``/containers/json``, ``/volumes`` or ``/networks``.
             labels: Each as ``key=value``.
         """
         filters = json.dumps({"label": labels})
-        listed = self._get(f"list {path.strip('/')}", path, {"filters": filters})
+        words = f"list {path.split('/')[1]}"
+        listed = self._get(words, path, {"filters": filters, "all": 1})
         found: list[Json] = listed["Volumes"] if path == "/volumes" else listed
         return found or []
+
+    # Swarm --------------------------------------------------------------------
+
+    def swarm_state(self) -> SwarmState:
+        """Return what part this engine has in a swarm."""
+        told = self._get("ask the engine for its swarm", "/info").get("Swarm") or {}
+        if told.get("ControlAvailable"):
+            return SwarmState.MANAGER
+        node = told.get("LocalNodeState")
+        if node == "pending":
+            return SwarmState.PENDING
+        active = node not in {None, "", "inactive"}
+        return SwarmState.WORKER if active else SwarmState.INACTIVE
+
+    def begin_swarm(self, labels: Mapping[str, str]) -> None:
+        """Make this engine the manager of a swarm of its own.
+
+        It listens on the loopback only, so no other engine can join.
+
+        Args:
+            labels: Those of the swarm.
+        """
+        body = {
+            "ListenAddr": "127.0.0.1:2377",
+            "AdvertiseAddr": "127.0.0.1",
+            "Spec": {"Name": "default", "Labels": dict(labels)},
+        }
+        self._post("begin a swarm", "/swarm/init", body=body)
+
+    def inspect_swarm(self) -> Json:
+        """Return everything that a manager knows about its swarm.
+
+        Raises:
+            SwarmInactiveError: This engine manages none; so for all that follows.
+        """
+        found: Json = self._get("inspect the swarm", "/swarm")
+        return found
+
+    def create_service(self, body: Json) -> str:
+        """Create a service from the API's own description; return its id."""
+        words = f"create service {body['Name']}"
+        return str(self._post(words, "/services/create", body=body)["ID"])
+
+    def inspect_service(self, service: str) -> Json:
+        """Return everything that the swarm knows about a service."""
+        found: Json = self._get(f"inspect service {service}", f"/services/{service}")
+        return found
+
+    def update_service(self, service: str, version: int, spec: Json) -> None:
+        """Give a service another description.
+
+        Args:
+            service: Its id.
+            version: The ``Version.Index`` that *spec* was made from.
+            spec: All of the description.
+
+        Raises:
+            EngineAnswerError: Somebody has changed it since: ``out of sequence``.
+        """
+        words = f"update service {service}"
+        path = f"/services/{service}/update"
+        self._post(words, path, {"version": version}, spec)
+
+    def list_services(self, labels: list[str]) -> list[Json]:
+        """Return the services that carry all of *labels*, each as ``key=value``."""
+        filters = json.dumps({"label": labels})
+        listed = self._get("list services", "/services", {"filters": filters})
+        found: list[Json] = listed
+        return found
+
+    def list_tasks(self, service: str) -> list[Json]:
+        """Return the tasks of a service, of those that have ended the latest.
+
+        Raises:
+            NotFoundError: The service was removed, even if tasks of it still run.
+        """
+        filters = json.dumps({"service": [service]})
+        words = f"list tasks of service {service}"
+        found: list[Json] = self._get(words, "/tasks", {"filters": filters})
+        return found
+
+    def starting_tasks(self, service: str) -> int:
+        """Return how many tasks of a service have no container yet, but may have soon.
+
+        Args:
+            service: Its id; it may be removed already. Tasks on other nodes are none.
+        """
+        try:
+            listed = self._get("list tasks", "/tasks")
+        except SwarmInactiveError:
+            return 0
+        starting = [
+            each
+            for each in listed
+            if each["ServiceID"] == service
+            and each["Status"]["State"] in _STARTING_STATES
+        ]
+        if any(each.get("NodeID") for each in starting):
+            info = self._get("ask the engine for its node", "/info")
+            here = {"", info["Swarm"]["NodeID"]}
+            starting = [each for each in starting if each.get("NodeID", "") in here]
+        return len(starting)
+
+    def task_containers(self, service: str) -> list[Resource]:
+        """Return the containers on this node that a service has made.
+
+        Args:
+            service: Its id or name; it may be removed already.
+        """
+        listed = self.list_labelled("/containers/json", [SERVICE_ID_LABEL])
+        return [
+            Resource(
+                kind=Kind.CONTAINER, id=each["Id"], name=each["Names"][0].lstrip("/")
+            )
+            for each in listed
+            if service
+            in map(each["Labels"].get, (SERVICE_ID_LABEL, SERVICE_NAME_LABEL))
+        ]
+
+    def create_secret(self, name: str, data: bytes, labels: Mapping[str, str]) -> str:
+        """Create a secret; return its id. Its data are in no message."""
+        return self._create_data(Kind.SECRET, name, data, labels)
+
+    def create_config(self, name: str, data: bytes, labels: Mapping[str, str]) -> str:
+        """Create a config; return its id."""
+        return self._create_data(Kind.CONFIG, name, data, labels)
+
+    def inspect_data(self, kind: Kind, name: str) -> Json:
+        """Return everything that the swarm tells about a secret or config."""
+        found: Json = self._get(f"inspect {kind} {name}", f"/{kind}s/{name}")
+        return found
+
+    def _create_data(
+        self, kind: Kind, name: str, data: bytes, labels: Mapping[str, str]
+    ) -> str:
+        encoded = base64.b64encode(data).decode()
+        body = {"Name": name, "Labels": dict(labels), "Data": encoded}
+        answer = self._post(f"create {kind} {name}", f"/{kind}s/create", body=body)
+        return str(answer["ID"])
 
     # Events -------------------------------------------------------------------
 
@@ -396,6 +580,7 @@ class ApiEngine:
         found += self._swarm(Kind.SERVICE, "/services")
         found += self._swarm(Kind.SECRET, "/secrets")
         found += self._swarm(Kind.CONFIG, "/configs")
+        found += self._begun_swarm()
         return found
 
     def remove(self, resource: Resource) -> None:
@@ -411,6 +596,9 @@ class ApiEngine:
             Kind.CONTAINER: {"force": 1, "v": 1},
             Kind.VOLUME: {"force": 1},
         }.get(resource.kind, {})
+        if resource.kind is Kind.SWARM:
+            self._post("leave the swarm", "/swarm/leave", {"force": 1})
+            return
         path = f"/{resource.kind}s/{resource.id}"
         self._fetch(f"remove {resource}", "DELETE", path, parameters)
 
@@ -429,7 +617,7 @@ class ApiEngine:
         for each in self._get("list networks", "/networks"):
             yield Found(
                 resource=Resource(kind=Kind.NETWORK, id=each["Id"], name=each["Name"]),
-                created=_stamp(each["Created"]),
+                created=read_stamp(each["Created"]),
                 labels=each.get("Labels") or {},
             )
 
@@ -438,7 +626,7 @@ class ApiEngine:
             name = each["Name"]
             yield Found(
                 resource=Resource(kind=Kind.VOLUME, id=name, name=name),
-                created=_stamp(each.get("CreatedAt") or ""),
+                created=read_stamp(each.get("CreatedAt") or ""),
                 labels=each.get("Labels") or {},
             )
 
@@ -461,23 +649,35 @@ class ApiEngine:
             tagged = self.inspect_image(image).get("Metadata", {}).get("LastTagTime")
         except NotFoundError:
             return otherwise
-        return max(_stamp(tagged or ""), otherwise)
+        return max(read_stamp(tagged or ""), otherwise)
 
     def _swarm(self, kind: Kind, path: str) -> Iterator[Found]:
         try:
             listed = self._get(f"list {kind}s", path)
-        except EngineAnswerError as refusal:
-            # 503 (406 on some engines): this engine takes part in no swarm, or
-            # does not manage it.
-            if refusal.status in {406, 503}:
-                return
-            raise
+        except SwarmInactiveError:
+            return
         for each in listed:
             name = each["Spec"]["Name"]
             yield Found(
                 resource=Resource(kind=kind, id=each["ID"], name=name),
-                created=_stamp(each["CreatedAt"]),
+                created=read_stamp(each["CreatedAt"]),
                 labels=each["Spec"].get("Labels") or {},
+            )
+
+    def _begun_swarm(self) -> Iterator[Found]:
+        """Yield the swarm if one of us has begun it."""
+        try:
+            found = self.inspect_swarm()
+        except SwarmInactiveError:
+            return
+        labels = found["Spec"].get("Labels") or {}
+        if RUN_LABEL in labels:
+            yield Found(
+                resource=Resource(
+                    kind=Kind.SWARM, id=found["ID"], name=found["Spec"]["Name"]
+                ),
+                created=read_stamp(found["CreatedAt"]),
+                labels=labels,
             )
 
     # Requests -----------------------------------------------------------------
@@ -531,7 +731,11 @@ class ApiEngine:
             if answer.status < _FIRST_REFUSAL:
                 return answer
             said = answer.body()
-        raise _refusal(words, answer.status, said)
+        refusal = _refusal(words, answer.status, said)
+        if path.startswith(_OF_A_SWARM) and _says_no_swarm(refusal):
+            works = "Worker nodes" in refusal.explanation
+            raise SwarmInactiveError(self.endpoint, works=works)
+        raise refusal
 
     @contextlib.contextmanager
     def _speaking(self, words: str, timeout: float) -> Iterator[None]:
@@ -564,6 +768,15 @@ def _refusal(request: str, status: int, said: bytes) -> EngineAnswerError:
     return known(request, status, " ".join(words.split()) or "no reason given")
 
 
+def _says_no_swarm(refusal: EngineAnswerError) -> bool:
+    """Return whether an engine refuses since it does not manage a swarm."""
+    if refusal.status == _NOT_ACCEPTABLE:
+        return True
+    return refusal.status == _UNAVAILABLE and bool(
+        _NO_SWARM.search(refusal.explanation)
+    )
+
+
 def _cause(failure: BaseException, timeout: float) -> str:
     """Say in a few words why a request got no answer."""
     words = str(failure)
@@ -582,20 +795,7 @@ def _cause(failure: BaseException, timeout: float) -> str:
     return words.strip().rpartition("\n")[2][:200] or type(failure).__name__
 
 
-def _stamp(text: str) -> datetime:
-    """Read the engine's RFC 3339; what it does not know is very long ago."""
-    head, dot, tail = text.partition(".")
-    if dot:  # nanoseconds are three digits more than a datetime holds
-        digits = len(tail) - len(tail.lstrip("0123456789"))
-        text = f"{head}.{tail[: min(digits, 6)]}{tail[digits:]}"
-    try:
-        stamp = datetime.fromisoformat(text)
-        return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return datetime.min.replace(tzinfo=UTC)
-
-
 def _unix_time(stamp: str) -> str:
     """Return a log frame's stamp as the seconds with nanoseconds that *since* takes."""
     nanoseconds = stamp.partition(".")[2].rstrip("Z").ljust(9, "0")[:9]
-    return f"{int(_stamp(stamp).timestamp())}.{nanoseconds}"
+    return f"{int(read_stamp(stamp).timestamp())}.{nanoseconds}"

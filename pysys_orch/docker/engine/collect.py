@@ -7,7 +7,7 @@ Nothing that carries neither our labels nor our names is ever touched.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +19,7 @@ from pysys_orch.docker.engine.ownership import (
     Domain,
     Owner,
     Verdict,
+    environment_of,
     is_cache_tag,
     is_kept,
     is_lease,
@@ -28,12 +29,14 @@ from pysys_orch.docker.engine.ownership import (
     start_of_process,
     this_domain,
 )
+from pysys_orch.docker.engine.swarm import remove_service
 from pysys_orch.errors import (
     ConflictError,
     DockerError,
     EngineAnswerError,
     EngineUnreachableError,
     NotFoundError,
+    SwarmInactiveError,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 #: How many removals are under way at once; more do not make an engine faster.
 PARALLEL_REMOVALS = 8
 
+_IN_SWARM = {Kind.SERVICE, Kind.SECRET, Kind.CONFIG}
 _ORDER = {kind: number for number, kind in enumerate(Kind)}
 
 
@@ -58,6 +62,14 @@ class Engine(Protocol):
 
     def remove(self, resource: Resource) -> None:
         """Remove one thing, or raise an `EngineAnswerError`."""
+        ...
+
+    def starting_tasks(self, service: str) -> int:
+        """Return how many tasks of a service may have a container here soon."""
+        ...
+
+    def task_containers(self, service: str) -> list[Resource]:
+        """Return the containers here that a service has made."""
         ...
 
 
@@ -163,11 +175,16 @@ def plan_collection(
     verdicts = _verdicts(owned, now=now, policy=policy)
     doomed: list[tuple[bool, Doomed]] = []
     keepers = {owner for found, owner in owned if is_kept(found)}
+    kept_environments = {
+        environment_of(found) for found, _ in owned if is_kept(found)
+    } - {None}
     for found, owner in owned:
         verdict = verdicts[owner]
-        kept = is_kept(found) or (
-            # A kept container needs its image.
-            found.resource.kind is Kind.IMAGE and owner in keepers
+        kept = (
+            is_kept(found)
+            or environment_of(found) in kept_environments
+            # A kept container needs its image, a kept service its swarm.
+            or (found.resource.kind in {Kind.IMAGE, Kind.SWARM} and owner in keepers)
         )
         if verdict.alive or (kept and not policy.take_kept):
             continue
@@ -178,8 +195,28 @@ def plan_collection(
             days = (now - found.created) / timedelta(days=1)
             reason = f"unused for {days:.1f} days"
             doomed.append((False, Doomed(resource=found.resource, reason=reason)))
+    doomed = _sparing_swarms(doomed, owned, listing, verdicts)
     doomed.sort(key=lambda each: (each[0], *_place(each[1].resource)))
     return [each for _, each in doomed]
+
+
+def _sparing_swarms(
+    doomed: list[tuple[bool, Doomed]],
+    owned: Sequence[tuple[Found, Owner]],
+    listing: Sequence[Found],
+    verdicts: Mapping[Owner, Verdict],
+) -> list[tuple[bool, Doomed]]:
+    """Leave out a swarm that somebody else may be using, whoever has begun it."""
+    gone = {each.resource for _, each in doomed}
+    others = any(verdict.alive for verdict in verdicts.values()) or any(
+        found.resource.kind in _IN_SWARM and found.resource not in gone
+        for found in listing
+    )
+    return [
+        (last, each)
+        for last, each in doomed
+        if not (others and each.resource.kind is Kind.SWARM)
+    ]
 
 
 def sweep(
@@ -194,8 +231,9 @@ def sweep(
 
     What is gone already counts as removed, and so does, in the end, what somebody else
     is removing. What is still in use is tried again, since an engine lets go of a thing
-    only some time after its last user went. An engine that does not answer any more is
-    not asked once for each thing.
+    only some time after its last user went. A service counts as removed once nothing of
+    it runs here any more. An engine that does not answer any more is not asked once for
+    each thing.
 
     Args:
         engine: Where.
@@ -232,7 +270,7 @@ def _sweep_stage(
     waiting = list(stage)
     never = threading.Event()
     while True:
-        answers = _remove_all(engine, waiting, pool)
+        answers = _remove_all(engine, waiting, pool, clock)
         outcomes = list(zip(waiting, answers, strict=True))
         removed += [each for each, answer in outcomes if answer is None]
         refused = [(each, answer) for each, answer in outcomes if answer is not None]
@@ -246,14 +284,14 @@ def _sweep_stage(
 
 
 def _remove_all(
-    engine: Engine, stage: Sequence[Doomed], pool: Executor
+    engine: Engine, stage: Sequence[Doomed], pool: Executor, clock: Clock
 ) -> list[DockerError | None]:
     """Remove things at once; return why each is still there, or None if it is gone."""
     answers: list[DockerError | None] = []
 
     def attempt(each: Doomed) -> DockerError | None:
         # A mute engine takes a minute to find out about, each time.
-        answer = _unreachable(answers) or _remove(engine, each)
+        answer = _unreachable(answers) or _remove(engine, each, clock)
         answers.append(answer)
         return answer
 
@@ -267,11 +305,14 @@ def _unreachable(
     return next(found, None)
 
 
-def _remove(engine: Engine, each: Doomed) -> DockerError | None:
+def _remove(engine: Engine, each: Doomed, clock: Clock) -> DockerError | None:
     """Remove one thing; return why it is still there, or None if it is gone."""
     try:
-        engine.remove(each.resource)
-    except NotFoundError:
+        if each.resource.kind is Kind.SERVICE:
+            remove_service(engine, each.resource, clock=clock)
+        else:
+            engine.remove(each.resource)
+    except (NotFoundError, SwarmInactiveError):  # with a swarm goes what is in it
         return None
     except EngineAnswerError as refusal:
         return None if _says_gone(refusal, each.resource) else refusal

@@ -63,7 +63,10 @@ def run_arguments(spec: ContainerSpec, extra: Sequence[str]) -> list[str]:
     for key, text in spec.environment.items():
         arguments += ["--env", f"{key}={text}"]
     for source, target in spec.mounts:
-        arguments += ["--mount", _csv("type=bind", f"src={source}", f"dst={target}")]
+        arguments += [
+            "--mount",
+            csv_line("type=bind", f"src={source}", f"dst={target}"),
+        ]
     for port in spec.ports:
         arguments += ["--publish", f"127.0.0.1::{port}"]
     if spec.user and not names_user(extra):
@@ -163,8 +166,8 @@ def _telling(output: str) -> list[str]:
     return [line for line in lines if line and not _ASIDES.match(line)]
 
 
-def _csv(*fields: str) -> str:
-    """Join the fields of a ``--mount``, quoting those that hold a comma."""
+def csv_line(*fields: str) -> str:
+    """Join the fields of a ``--mount`` or the like, quoting those that hold a comma."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(fields)
     return line.getvalue()

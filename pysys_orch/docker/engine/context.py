@@ -204,6 +204,16 @@ def gather(
         _reproduce(entries, into, is_linking=False)
 
 
+def links_leaving(context: Path) -> list[Path]:
+    """Return the links in a folder that lead out of it."""
+    root = context.resolve()
+    return [
+        Path(entry.source)
+        for entry in _entries(context, ())
+        if entry.is_link and not Path(entry.source).resolve().is_relative_to(root)
+    ]
+
+
 # Which files.
 
 

@@ -83,7 +83,7 @@ class ContainerEvent:
 
 
 class Watch:
-    """The events of one container since somebody began to watch it.
+    """The events of one container, or of several, since somebody began to watch.
 
     Threads may share it. What commands do inside the container (``exec_*``) is left
     out: a health check alone would push out all the rest.
@@ -204,7 +204,7 @@ class EventHub:
         Nothing that happens after the return is missed.
 
         Args:
-            container: Its full id.
+            container: Its full id; or ``label=text`` for all that carry such a label.
 
         Raises:
             EngineUnreachableError: The engine does not answer.
@@ -317,10 +317,11 @@ class EventHub:
         self._latest = max(self._latest, at)
         if action.startswith("exec_"):
             return
+        attributes = MappingProxyType(dict(actor.get("Attributes") or {}))
+        keys = [container, *(f"{key}={text}" for key, text in attributes.items())]
         with self._lock:
-            watches = list(self._watches.get(container, ()))
+            watches = [each for key in keys for each in self._watches.get(key, ())]
         if watches:
-            attributes = MappingProxyType(dict(actor.get("Attributes") or {}))
             event = ContainerEvent(at=at, action=action, attributes=attributes)
             for watch in watches:
                 watch.add(event)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -49,6 +49,7 @@ _TAILS = (100, 2000)
 _FIRST_DELAY = 0.02
 _LONGEST_DELAY = 1.0
 _STDERR = 2
+_TAIL_LINES = 5
 _NOT_IMPLEMENTED = 501  # a driver whose log cannot be read
 # Later than every life: what must be settled of a container that is gone.
 _GONE = "~"
@@ -93,6 +94,61 @@ class Engine(Protocol):
         ...
 
 
+class Log(Protocol):
+    """A log that goes on growing in two files.
+
+    Attributes:
+        out: File for standard output.
+        err: File for standard error.
+    """
+
+    out: Path
+    err: Path
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended it before its time, if anything did."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each write."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be written any more."""
+        ...
+
+    def wait_change(self, seen_version: int, timeout: float | None = None) -> int:
+        """Wait until `version` is no longer *seen_version*; return what it is then."""
+        ...
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until all that was logged is in the files; return whether it is."""
+        ...
+
+    def close(self) -> None:
+        """End it now."""
+        ...
+
+
+class Output(Protocol):
+    """Where one stream of a container is written to."""
+
+    def write(self, data: bytes) -> None:
+        """Append *data*."""
+        ...
+
+    def rest(self) -> None:
+        """Hear that nothing more comes for now: the container does not run."""
+        ...
+
+    def close(self) -> None:
+        """Hear that nothing more comes."""
+        ...
+
+
 class LogFollower:
     """Streams a container's log to two files, from its first line until it is gone.
 
@@ -112,6 +168,7 @@ class LogFollower:
         framed: False for a container with a terminal.
         hub: The engine's events, which tell of restarts and of the container's end.
         clock: What to wait on while an engine cannot be reached.
+        opening: How a file is opened.
 
     Attributes:
         out: File for standard output.
@@ -132,7 +189,9 @@ class LogFollower:
         framed: bool,
         hub: EventHub,
         clock: Clock | None = None,
+        opening: Callable[[Path], Output] | None = None,
     ) -> None:
+        opening = opening or _File
         self.out = out
         self.err = err
         self._engine = engine
@@ -154,9 +213,9 @@ class LogFollower:
         with contextlib.ExitStack() as undo:
             self._watch = hub.watch(container)
             undo.callback(self._watch.close)
-            self._out = _Sink(out, framed=framed)
+            self._out = _Sink(opening(out), framed=framed)
             undo.callback(self._out.close)
-            self._err = _Sink(err, framed=framed)
+            self._err = _Sink(opening(err), framed=framed)
             undo.pop_all()
         self._thread = threading.Thread(
             target=self._run, name=f"docker-log-{container[:12]}", daemon=True
@@ -395,8 +454,8 @@ class LogFollower:
 
     def _note_settled(self, found: dict[str, Any]) -> None:
         finished = _fixed(str(found["State"]["FinishedAt"]))
-        self._out.complete_until(finished)
-        self._err.complete_until(finished)
+        self._out.rest(finished)
+        self._err.rest(finished)
         with self._changed:
             self._settled = max(self._settled, _life(found))
             self._is_settled = True
@@ -513,6 +572,27 @@ def read_log(
         raise stream.failure
 
 
+def last_lines(engine: Engine, found: Mapping[str, Any]) -> list[str]:
+    """Return the last few lines that a container logged, on either stream.
+
+    Args:
+        engine: Where it is.
+        found: Its inspection.
+    """
+    stream = engine.container_logs(
+        str(found["Id"]),
+        follow=False,
+        framed=not found["Config"]["Tty"],
+        tail=_TAIL_LINES,
+    )
+    try:
+        frames = [frame.payload for batch in stream.batches() for frame in batch]
+    finally:
+        stream.close()
+    lines = b"".join(frames).decode("utf-8", "replace").splitlines()
+    return lines[-_TAIL_LINES:]
+
+
 class _StoppedError(Exception):
     """The follower was closed, or its hub."""
 
@@ -521,11 +601,28 @@ class _GoneError(Exception):
     """The container was removed."""
 
 
-class _Sink:
-    """One of the two files, and what is in it already."""
+class _File:
+    """A file of one container's own."""
 
-    def __init__(self, path: Path, *, framed: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        while data:
+            data = data[self._file.write(data) :]
+
+    def rest(self) -> None:
+        """Do nothing: all is written."""
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Sink:
+    """One of the two outputs, and what is in it already."""
+
+    def __init__(self, output: Output, *, framed: bool) -> None:
+        self._output = output
         self._position = _Stamps() if framed else _Bytes()
         self._pending: list[bytes] = []
 
@@ -541,8 +638,10 @@ class _Sink:
     def expect(self, *, known: bool) -> None:
         self._position.expect(known=known)
 
-    def complete_until(self, stamp: str) -> None:
+    def rest(self, stamp: str) -> None:
+        """Note that whatever is still to come has a later stamp."""
         self._position.complete_until(stamp)
+        self._output.rest()
 
     def add(self, frame: LogFrame) -> bool:
         """Take what is new in a frame; return whether that is anything."""
@@ -557,12 +656,11 @@ class _Sink:
             return False
         data = b"".join(self._pending)
         self._pending.clear()
-        while data:
-            data = data[self._file.write(data) :]
+        self._output.write(data)
         return True
 
     def close(self) -> None:
-        self._file.close()
+        self._output.close()
 
 
 class _Stamps:

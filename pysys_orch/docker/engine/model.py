@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -22,6 +22,7 @@ class Kind(StrEnum):
     SECRET = "secret"  # noqa: S105 -- a word, not one
     CONFIG = "config"
     IMAGE = "image"
+    SWARM = "swarm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +58,16 @@ class Found:
     resource: Resource
     created: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_stamp(text: str) -> datetime:
+    """Read the engine's RFC 3339; what it does not know is very long ago."""
+    head, dot, tail = text.partition(".")
+    if dot:  # nanoseconds are three digits more than a datetime holds
+        digits = len(tail) - len(tail.lstrip("0123456789"))
+        text = f"{head}.{tail[: min(digits, 6)]}{tail[digits:]}"
+    try:
+        stamp = datetime.fromisoformat(text)
+        return stamp.astimezone(UTC) if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)

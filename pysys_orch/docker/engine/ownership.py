@@ -61,14 +61,20 @@ _CACHE_TAG = re.compile(re.escape(CACHE_PREFIX) + r"[0-9a-f]{24}:[0-9a-f]{32}")
 _LEASE = re.compile(r"-lease-[0-9a-z]+$")
 # What `unique_name` makes, for things that are named before anybody knows their test.
 _UNIQUE = re.compile(
-    r"pysys([0-9]{1,7})-[0-9]{14}-([0-9a-z]{4})([0-9a-f]{6})([0-9a-z]{1,9})-[0-9a-f]{4}"
+    r"pysys([0-9]{1,7})-[0-9]{6}-([0-9a-z]{4})([0-9a-f]{6})([0-9a-z]{1,9})-[0-9a-f]{4}"
     r"(?:[-_.:].*)?"
 )
-_FOREIGN_NAMES = (
-    "com.docker.compose.project",
-    "com.docker.stack.namespace",
-    "com.docker.swarm.service.name",
-)
+#: Label by which compose says to which project something belongs.
+COMPOSE_LABEL = "com.docker.compose.project"
+#: Label by which swarm says to which stack something belongs.
+STACK_LABEL = "com.docker.stack.namespace"
+
+#: Label by which swarm says of which service a container is a task, by name and by id.
+SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
+SERVICE_ID_LABEL = "com.docker.swarm.service.id"
+
+_ENVIRONMENTS = (COMPOSE_LABEL, STACK_LABEL)
+_FOREIGN_NAMES = (*_ENVIRONMENTS, SERVICE_NAME_LABEL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +193,11 @@ def unique_name(owner: Owner, stamp: datetime, draw: str) -> str:
         draw: Four hexadecimal digits that nobody else draws.
 
     Returns:
-        At most 52 characters that begin with ``pysys``, the process id and the time,
+        At most 44 characters that begin with ``pysys``, the process id and the time,
         and hold all of the owner's key.
     """
     check, scope, _, start = re.findall(r"[0-9a-z]+", owner.key.removeprefix("po"))
-    return f"pysys{owner.pid}-{stamp:%Y%m%d%H%M%S}-{check}{scope}{start}-{draw}"
+    return f"pysys{owner.pid}-{stamp:%H%M%S}-{check}{scope}{start}-{draw}"
 
 
 def lease_name(owner: Owner, number: int) -> str:
@@ -235,6 +241,28 @@ def owner_of(found: Found) -> Owner | None:
     names += [found.labels[key] for key in _FOREIGN_NAMES if key in found.labels]
     owners = (Owner.parse(name) for name in names)
     return next((owner for owner in owners if owner is not None), None)
+
+
+def environment_of(found: Found) -> str | None:
+    """Return the name of the compose project or stack that *found* is part of.
+
+    None if it is part of none of ours. The labels of an image do not tell: it inherits
+    those of what it was made from.
+    """
+    if found.resource.kind is Kind.IMAGE:
+        return None
+    for label in _ENVIRONMENTS:
+        if name := found.labels.get(label):
+            return name if Owner.parse(name) else None
+    return None
+
+
+def is_built_for(found: Found, project: str) -> bool:
+    """Return whether compose has built an image for a project of ours."""
+    separators = tuple(f"{project}{each}" for each in "-_")
+    return found.resource.kind is Kind.IMAGE and found.resource.name.startswith(
+        separators
+    )
 
 
 def owner_labels(

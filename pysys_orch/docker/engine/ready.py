@@ -75,7 +75,7 @@ def require_running(
         return
     if state.get("Status") == "created" and not state.get("Error"):
         return
-    message = f"container {name} {ending(state)}{_quoted(tail())}"
+    message = f"container {name} {ending(state)}{quoted(tail())}"
     raise ContainerGoneError(message)
 
 
@@ -139,7 +139,8 @@ def _is_own_echo(connection: socket.socket) -> bool:
         return False
 
 
-def _quoted(lines: Sequence[str]) -> str:
+def quoted(lines: Sequence[str]) -> str:
+    """Return the last lines of a log as the end of a sentence."""
     if not lines:
         return ", it logged nothing"
     return f", its last words: {' ; '.join(line.strip() for line in lines)}"

@@ -20,13 +20,14 @@ class PySysTest(BaseTest):
 		before = time.localtime()
 		pool = self.createThreadPoolExecutor(20)
 		self.names = list(pool.map(lambda _: DockerImage.generateUniqueName(), range(NAMES)))
-		form = rf'pysys{os.getpid()}-(\d{{14}})-[a-z0-9]+-[0-9a-f]{{4}}'
+		form = rf'pysys{os.getpid()}-(\d{{6}})-[a-z0-9]+-[0-9a-f]{{4}}'
 		self.assertThat('re.fullmatch(form, name)', name=self.names[0], form=form)
 		stamps = [name.split('-')[1] for name in self.names]
-		begin, end = time.strftime('%Y%m%d%H%M%S', before), time.strftime('%Y%m%d%H%M%S')
-		self.assertThat('begin <= first and last <= end', begin=begin, first=min(stamps), last=max(stamps), end=end)
+		begin, end = time.strftime('%H%M%S', before), time.strftime('%H%M%S')
+		between = [begin <= each <= end if begin <= end else each >= begin or each <= end for each in stamps]
+		self.assertThat('all(between)', begin=begin, end=end, stamps=sorted(set(stamps)), between=between)
 		self.assertThat('different == names', different=len(set(self.names)), names=NAMES)
-		self.assertThat('longest <= 52', longest=max(map(len, self.names)))
+		self.assertThat('longest <= 44', longest=max(map(len, self.names)))
 
 		self.blank = DockerImage.fromBlank(self)
 		self.assertThat('not there', there=self.isThere(self.blank.getName()))

@@ -26,6 +26,7 @@ from pysys_orch.errors import (
     EngineAnswerError,
     EngineUnreachableError,
     NotFoundError,
+    SwarmInactiveError,
 )
 
 VERSION = {"Version": "26.1.5+dfsg1", "ApiVersion": "1.45"}
@@ -489,6 +490,82 @@ def test_an_empty_engine_lists_nothing() -> None:
         f"/{each}": (406, {}) for each in ("services", "secrets", "configs")
     }
     assert scripted({**EMPTY, **refused})[0].listing() == []
+
+
+NO_MANAGER = "This node is not a swarm manager."
+JOIN = f'{NO_MANAGER} Use "docker swarm init" or "docker swarm join" to connect'
+WORKER = f"{NO_MANAGER} Worker nodes can't be used to view or modify cluster state."
+NO_SWARM = (
+    "the engine at unix:///x.sock takes part in no swarm: run `docker swarm init`, or "
+    "set the property swarm=init of DockerRunnerPlugin"
+)
+
+ONLY_WORKS = (
+    "the engine at unix:///x.sock only works in a swarm: speak to a manager of it"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((503, {"message": JOIN}), NO_SWARM),
+        ((503, {"message": "node is not part of a swarm"}), NO_SWARM),
+        ((406, {}), NO_SWARM),
+        ((503, {"message": WORKER}), ONLY_WORKS),
+    ],
+)
+def test_that_there_is_no_swarm_is_told_with_what_to_do(
+    answer: tuple[int, object], words: str
+) -> None:
+    """The engine's own words name commands, but neither itself nor our property."""
+    engine, _ = scripted({"/swarm": answer, "/services/x": answer, "/tasks": answer})
+    for ask in (engine.inspect_swarm, lambda: engine.inspect_service("x")):
+        with pytest.raises(SwarmInactiveError) as failure:
+            ask()
+        assert str(failure.value) == words
+        assert failure.value.endpoint == "unix:///x.sock"
+    assert engine.starting_tasks("x") == 0
+
+
+def test_a_swarm_without_a_leader_is_another_matter() -> None:
+    """It may have one again in a moment."""
+    engine, _ = scripted({"/swarm": (503, {"message": "The swarm has no leader"})})
+    with pytest.raises(EngineAnswerError, match="no leader"):
+        engine.inspect_swarm()
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        ({"LocalNodeState": "inactive", "ControlAvailable": False}, "inactive"),
+        ({"LocalNodeState": "active", "ControlAvailable": False}, "worker"),
+        ({"LocalNodeState": "active", "ControlAvailable": True}, "manager"),
+        (None, "inactive"),
+    ],
+)
+def test_an_engine_tells_its_part_in_a_swarm(told: object, state: str) -> None:
+    """Before anything is asked that only a manager answers."""
+    engine, _ = scripted({"/info": {"Swarm": told}})
+    assert engine.swarm_state() == state
+
+
+def test_tasks_that_may_have_a_container_here_soon_are_counted() -> None:
+    """Of this service, on this node or on none yet; what runs has one already."""
+
+    def task(state: str, node: str = "here", service: str = "s") -> dict[str, Any]:
+        return {"ServiceID": service, "NodeID": node, "Status": {"State": state}}
+
+    tasks = [
+        task("assigned"),
+        task("starting"),
+        task("pending", node=""),
+        task("preparing", node="there"),
+        task("preparing", service="other"),
+        task("running"),
+        task("failed"),
+    ]
+    engine, _ = scripted({"/tasks": tasks, "/info": {"Swarm": {"NodeID": "here"}}})
+    assert engine.starting_tasks("s") == 3
 
 
 def test_an_engine_that_cannot_list_is_a_failure() -> None:

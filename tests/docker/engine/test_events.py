@@ -131,6 +131,16 @@ def test_a_watch_has_the_events_of_its_container(hub_on: Hubs) -> None:
     assert died.attributes == {"exitCode": "7"}
 
 
+def test_containers_with_a_label_can_be_watched_at_once(hub_on: Hubs) -> None:
+    """Those that do not exist yet, too: nobody knows their ids before."""
+    stream = Stream()
+    watch = hub_on(Engine(stream)).watch("service=s")
+    stream.messages.put(happened("b", "create", 1, service="other"))
+    stream.messages.put(happened("a", "create", 2, service="s"))
+    stream.messages.put(happened("c", "create", 3, service="s"))
+    assert actions(watch, 2) == ["create", "create"]
+
+
 def test_an_event_cannot_be_changed(hub_on: Hubs) -> None:
     """Threads may share it."""
     stream = Stream()

@@ -169,8 +169,8 @@ def test_a_key_is_as_short_as_it_says(owner: Owner) -> None:
         "po\uff1996i-42782f-7gt-918kr",
         "pysys-tests",
         "pysys123-web",
-        "pysys9677-20240229120000-996i42782f918k-beef",
-        "x/pysys9677-20240229120000-996i42782f918kr-beef",
+        "pysys9677-120000-996i42782f918k-beef",
+        "x/pysys9677-120000-996i42782f918kr-beef",
     ],
 )
 def test_what_merely_looks_alike_is_not_ours(name: str) -> None:
@@ -201,14 +201,14 @@ def test_a_unique_name_gives_its_owner_back(owner: Owner, draw: int) -> None:
     assert Owner.parse(name) == owner
     assert Owner.parse(f"{name}.properties") == owner
     assert DNS_LABEL.fullmatch(name)
-    assert len(name) <= 52
+    assert len(name) <= 44
 
 
 def test_a_unique_name_begins_as_it_always_did() -> None:
     """Scripts that look for ``pysys``, the process id and the time go on working."""
     stamp = datetime(2024, 2, 29, 23, 59, 58)  # noqa: DTZ001 -- local time, for people
     name = unique_name(OWNER, stamp, "beef")
-    assert name == "pysys9677-20240229235958-996i42782f918kr-beef"
+    assert name == "pysys9677-235958-996i42782f918kr-beef"
 
 
 def test_equal_domains_have_equal_scopes_and_others_do_not() -> None:

@@ -1,0 +1,345 @@
+"""Compose environments: a sample's compose file, brought up for one test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pysys_orch.docker.compose import findCompose
+from pysys_orch.docker.container import DockerContainer
+from pysys_orch.docker.deployment import Deployment
+from pysys_orch.docker.engine import converge, ready
+from pysys_orch.docker.engine.command import last_words
+from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
+from pysys_orch.docker.helper import fileText, nearest
+from pysys_orch.docker.session import Session
+from pysys_orch.errors import (
+    ConfigError,
+    ContainerGoneError,
+    DockerError,
+    NotFoundError,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger("pysys.orch.docker")
+
+_SERVICE_LABEL = "com.docker.compose.service"
+_NUMBER_LABEL = "com.docker.compose.container-number"
+
+
+class DockerComposition(Deployment):
+    """Helper class for working with Docker Compose environments.
+
+    Owns what it brings up: containers, networks, volumes and built images are removed
+    when the parent is cleaned up, and when the parent's run dies. If the test failed,
+    inspections and logs of all services are left in the output directory.
+
+    Compose v2 and v1 serve alike: see the property ``dockerComposeExe``.
+    """
+
+    _LABEL = COMPOSE_LABEL
+
+    _parts: dict[tuple[str, int], DockerContainer]
+
+    def up(
+        self,
+        abortOnError: bool = True,
+        environs: Mapping[str, str] | None = None,
+        *,
+        profiles: Iterable[str] = (),
+        extraArgs: Iterable[str] = (),
+        timeout: float = 600,
+    ) -> DockerComposition:
+        """Bring up all services in the environment.
+
+        Returns once every service runs: is healthy where it has a health check, has
+        ended with 0 where it is not meant to stay.
+
+        Args:
+            abortOnError: Whether to end the test if one does not.
+            environs: The environment of the compose program, where it finds what the
+                variables in the file stand for. Clean by default, with what the docker
+                client needs; ``.env`` beside the file is read in any case.
+            profiles: Profiles to enable.
+            extraArgs: More arguments of ``docker compose up``: ``["--build"]``, or
+                names of services.
+            timeout: Seconds that all of it may take.
+        """
+        with self.reporting(abortOnError=abortOnError):
+            deadline = Session.of(self.parent).clock.instant() + timeout
+            self._begin(environs, stack=False)
+            self._compose(
+                ["up", "--detach", *extraArgs],
+                [word for each in profiles for word in ("--profile", each)],
+                timeout,
+            )
+            self._forgetRemoved()
+            self._waitUntilUp(deadline, timeout)
+            log.info("Brought up %s as %s", self.displayName, self._name)
+        return self
+
+    def scale(
+        self, service: str, replicas: int, *, timeout: float = 600
+    ) -> DockerComposition:
+        """Change how many containers a service has, and wait until they run.
+
+        Those that are too many are killed.
+
+        Args:
+            service: Its name in the file.
+            replicas: How many, 0 included.
+            timeout: Seconds that it may take.
+        """
+        with self.reporting():
+            deadline = Session.of(self.parent).clock.instant() + timeout
+            self._requireUp()
+            self._requireService(service)
+            words = ["--no-recreate", "--no-deps", "--timeout=0"]
+            words += ["--scale", f"{service}={replicas}"]
+            self._compose(["up", "--detach", *words, service], [], timeout)
+            self._forgetRemoved()
+            if replicas or self._inspections():
+                self._waitUntilUp(deadline, timeout)
+        return self
+
+    def getContainer(self, service: str, index: int = 1) -> DockerContainer:
+        """Return the container of a service, with all its waits.
+
+        It belongs to the composition, not to whoever asks.
+
+        Args:
+            service: The service's name in the file.
+            index: Which of several containers, from 1.
+        """
+        container = DockerContainer(self.parent, service)
+        with self.reporting():
+            return self._part(service, index)
+        return container
+
+    def log(self, prefix: str = "") -> DockerComposition:
+        """Stream the output of every service to two files, live.
+
+        Args:
+            prefix: What the names of the files begin with; the service's name follows,
+                and for its second container on a number.
+        """
+        with self.reporting():
+            for each in self._inspections():
+                service, number = _place(each)
+                suffix = f".{number}" if number > 1 else ""
+                self._part(service, number).log(f"{prefix}{service}{suffix}")
+        return self
+
+    # What a test's cleanup asks of it -------------------------------------------------
+
+    def leaveEvidence(self, folder: Path) -> None:
+        """Write inspections and whole logs of all its containers into *folder*."""
+        if self.engineInUse() is None:
+            return
+        for found in self._inspections():
+            self._part(*_place(found)).leaveEvidence(folder)
+
+    # Inside ---------------------------------------------------------------------------
+
+    def _newName(self, session: Session) -> str:
+        return session.name(self.parent, self.displayName)
+
+    def _variables(self, environs: Mapping[str, str] | None) -> dict[str, str]:
+        from dotenv import dotenv_values
+
+        told = dotenv_values(self._file.parent / ".env")
+        beside = {key: text for key, text in told.items() if text is not None}
+        return {
+            **beside,
+            **super()._variables(environs),
+            "COMPOSE_PROJECT_NAME": self._name,
+        }
+
+    def _compose(
+        self, words: Sequence[str], options: Sequence[str], timeout: float
+    ) -> None:
+        """Run a command of compose.
+
+        Raises:
+            DockerError: It failed; with what it said, and how its containers are.
+        """
+        program = findCompose(self.parent)
+        tailored = self._requireUp()
+        done = self._executeDockerCommand(
+            self.parent,
+            program.arguments(
+                self._name,
+                str(tailored.file),
+                str(self._file.parent),
+                [*options, *words],
+            ),
+            command=program.command,
+            environs=self._environs,
+            timeout=timeout,
+            displayName=f"compose {words[0]}",
+            displayNamePostfix=f" {self.displayName}",
+            ignoreExitStatus=True,
+        )
+        if done.process is None or done.process.exitStatus == 0:
+            return
+        state = converge.judge(self._inspections(), now=self._engine().now)
+        if state.failed:
+            self._complain(state)
+        said = last_words(fileText(done.stderr)) or last_words(fileText(done.stdout))
+        message = (
+            f"`{program.name} {words[0]}` of {self._file.name} exited with "
+            f"{done.process.exitStatus}: {said or 'no error output'} "
+            f"(see {Path(done.stderr).name})"
+        )
+        raise DockerError(message)
+
+    def _waitUntilUp(self, deadline: float, timeout: float) -> None:
+        """Wait until all containers run.
+
+        Raises:
+            ContainerGoneError: One will not.
+            WaitTimeoutError: One does not in time.
+        """
+        clock = Session.of(self.parent).clock
+        last: list[converge.State] = []
+
+        def look() -> bool | None:
+            inspections = self._inspections()
+            if not inspections:
+                message = (
+                    f"{self._file.name} brought up no container: are all its services "
+                    "in profiles? Enable these by up(profiles=[...])"
+                )
+                raise ConfigError(message)
+            state = converge.judge(inspections, now=self._engine().now)
+            last[:] = [state]
+            if state.failed:
+                self._complain(state)
+            return state.ready or None
+
+        try:
+            ready.wait_for(
+                look,
+                what=f"all services of {self._file.name} run",
+                timeout=max(0.0, deadline - clock.instant()),
+                clock=clock,
+                pause=self.parent.pollWait,
+                alive=lambda: None,
+            )
+        except WaitTimeoutError:
+            names = self._services()
+            rest = ", ".join(
+                f"{names[each]}: {excuse}" for each, excuse in last[0].waiting.items()
+            )
+            message = (
+                f"not all services of {self._file.name} run within {timeout:g} s: "
+                f"{rest}"
+            )
+            raise WaitTimeoutError(message) from None
+
+    def _complain(self, state: converge.State) -> None:
+        """Raise because of containers that will not run.
+
+        Raises:
+            ContainerGoneError: It quotes their last lines.
+        """
+        names = self._services()
+        reasons = []
+        for failed in state.failed:
+            lines = self._lastLines(failed.container)
+            reasons.append(
+                f"service {names.get(failed.container, failed.container)} "
+                f"{failed.reason}{ready.quoted(lines)}"
+            )
+        raise ContainerGoneError("; ".join(reasons))
+
+    def _lastLines(self, container: str) -> list[str]:
+        from pysys_orch.docker.engine.logs import last_lines
+
+        engine = self._engine()
+        try:
+            return last_lines(engine, engine.inspect_container(container))
+        except DockerError:
+            return []  # the reason says enough
+
+    def _inspections(self) -> list[dict[str, Any]]:
+        """Return the inspections of all its containers, running or not."""
+        engine = self._engine()
+        found = []
+        for each in engine.list_labelled(
+            "/containers/json", [f"{COMPOSE_LABEL}={self._name}"]
+        ):
+            try:
+                inspection = engine.inspect_container(each["Id"])
+            except NotFoundError:
+                continue
+            labels = inspection["Config"]["Labels"]
+            if labels.get("com.docker.compose.oneoff", "False") == "False":
+                found.append(inspection)
+        return sorted(found, key=_place)
+
+    def _services(self) -> dict[str, str]:
+        """Return the service of each container, with a number if it has several."""
+        names = {}
+        for each in self._inspections():
+            service, number = _place(each)
+            names[str(each["Id"])] = f"{service} {number}" if number > 1 else service
+        return names
+
+    def _requireService(self, service: str) -> None:
+        services = self._requireUp().services
+        if service not in services:
+            hint = nearest(service, services)
+            message = f"{self._file.name} has no service {service!r}{hint}"
+            raise ConfigError(message)
+
+    def _part(self, service: str, index: int = 1) -> DockerContainer:
+        """Return the helper of a container.
+
+        Raises:
+            ConfigError: There is no such service in the file.
+            ContainerGoneError: It has no such container.
+        """
+        if (service, index) in self._parts:
+            return self._parts[service, index]
+        self._requireUp()
+        for each in self._inspections():
+            if _place(each) != (service, index):
+                continue
+            name = service if index == 1 else f"{service}.{index}"
+            part = DockerContainer.wrapping(self.parent, each, name, self._environs)
+            self._parts[service, index] = part
+            return part
+        self._requireService(service)
+        message = f"service {service} of {self.displayName} has no container {index}"
+        raise ContainerGoneError(message)
+
+    def _forgetRemoved(self) -> None:
+        """End the helpers of containers that are there no more.
+
+        Raises:
+            DockerError: A log is not complete.
+        """
+        there = {str(each["Id"]) for each in self._inspections()} if self._parts else ()
+        for place, part in list(self._parts.items()):
+            if all(each.id not in there for each in part.resources()):
+                del self._parts[place]
+                part.end()
+
+    def _publishedPorts(self) -> Iterator[tuple[str, str, str]]:
+        for each in self._inspections():
+            bindings = each["HostConfig"].get("PortBindings") or {}
+            for inside, places in bindings.items():
+                for place in places or ():
+                    yield str(place.get("HostPort")), _place(each)[0], inside
+
+
+def _place(found: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the service of a container, and its number in it."""
+    labels = found["Config"]["Labels"]
+    return str(labels[_SERVICE_LABEL]), int(labels[_NUMBER_LABEL])

@@ -1,0 +1,302 @@
+"""The logs of all tasks of a service: in one pair of files, and in one for each."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pysys_orch.clock import Clock, SystemClock
+from pysys_orch.docker.engine import logs
+from pysys_orch.docker.engine.events import EventHub
+from pysys_orch.docker.engine.logs import LogFollower
+from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
+from pysys_orch.errors import DockerError, NotFoundError
+
+_TASK_LABEL = "com.docker.swarm.task.name"
+_SHORT = 8  # characters of an id
+
+
+class Engine(logs.Engine, Protocol):
+    """What is asked of an engine."""
+
+    def list_labelled(self, path: str, labels: list[str]) -> list[dict[str, Any]]:
+        """Return what carries all of *labels*."""
+        ...
+
+
+class ServiceLog:
+    """Streams what the tasks of a service log on this node, from their first line.
+
+    All of it goes to one pair of files, whole lines at a time; from the second task on
+    each task has a pair of its own besides, with its slot and id in the name. A task
+    that replaces another one is a second one. Tasks on other nodes are not heard.
+
+    Args:
+        engine: An engine of the swarm.
+        service: The service's id.
+        out: File for standard output; is appended to.
+        err: File for standard error.
+        hub: The engine's events, which tell of new tasks.
+        clock: What to wait on while an engine cannot be reached.
+
+    Attributes:
+        out: File for standard output.
+        err: File for standard error.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        service: str,
+        *,
+        out: Path,
+        err: Path,
+        hub: EventHub,
+        clock: Clock | None = None,
+    ) -> None:
+        self.out = out
+        self.err = err
+        self._engine = engine
+        self._hub = hub
+        self._label = f"{SERVICE_ID_LABEL}={service}"
+        self._clock = clock or SystemClock()
+        self._changed = threading.Condition()
+        self._looking = threading.Lock()
+        self._frozen = threading.Event()
+        self._version = 0
+        self._ended = False
+        self._failure: Exception | None = None
+        self._followers: dict[str, LogFollower] = {}  # by container
+        self._files = {path: SharedFile(path, self._notice) for path in (out, err)}
+        self._watch = hub.watch(self._label)
+        self._thread = threading.Thread(
+            target=self._run, name=f"docker-service-log-{service[:12]}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended it, or the log of one task, before its time."""
+        failures = (each.failure for each in list(self._followers.values()))
+        return self._failure or next((each for each in failures if each), None)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each write, and when a task's log is at its end."""
+        return self._version
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be written any more."""
+        return self._ended
+
+    def wait_change(self, seen_version: int, timeout: float | None = None) -> int:
+        """Wait until `version` is no longer *seen_version*; return what it is then."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != seen_version, timeout)
+            return self._version
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until all is in the files that tasks wrote which do not run any more.
+
+        Args:
+            timeout: Seconds after which to give up.
+
+        Returns:
+            Whether it is.
+        """
+        deadline = self._clock.instant() + timeout
+        try:
+            self._look()
+            ended = [
+                follower
+                for container, follower in list(self._followers.items())
+                if not self._runs(container)
+            ]
+        except DockerError:
+            return False
+        remaining = (max(0.0, deadline - self._clock.instant()) for _ in ended)
+        return all(
+            each.settle(rest) or each.ended
+            for each, rest in zip(ended, remaining, strict=True)
+        )
+
+    def freeze(self) -> None:
+        """Take no notice of tasks that come from now on."""
+        with self._looking:
+            self._frozen.set()
+
+    def close(self) -> None:
+        """End it now, whether or not the files hold everything."""
+        self.freeze()
+        self._watch.close()
+        self._thread.join(5.0)
+        for follower in list(self._followers.values()):
+            follower.close()
+        for file in self._files.values():
+            file.close()
+        self._ended = True
+        self._notice()
+
+    # In threads -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._frozen.is_set():
+                seen = self._watch.count
+                self._look_patiently()
+                if not self._watch.wait(seen):
+                    return  # closed
+        except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
+            self._failure = failure
+            self._notice()
+
+    def _look_patiently(self) -> None:
+        deadline = self._clock.instant() + logs.PATIENCE
+        while not self._frozen.is_set():
+            try:
+                self._look()
+            except DockerError:
+                now = self._clock.instant()
+                if now >= deadline:
+                    raise
+                self._clock.wait_until(now + 0.1, self._frozen)
+            else:
+                return
+
+    def _look(self) -> None:
+        """Follow every container of the service that is not followed yet."""
+        with self._looking:
+            if self._frozen.is_set():
+                return
+            listed = self._engine.list_labelled("/containers/json", [self._label])
+            for each in sorted(listed, key=lambda found: int(found["Created"])):
+                if each["Id"] not in self._followers:
+                    self._follow(each)
+
+    def _follow(self, listed: Mapping[str, Any]) -> None:
+        container = str(listed["Id"])
+        try:
+            found = self._engine.inspect_container(container)
+        except NotFoundError:
+            return
+        task = str(listed["Labels"].get(_TASK_LABEL) or container)
+        # Of service.slot.id, or service.node.id where there are no slots.
+        name = ".".join(part[:_SHORT] for part in task.split(".")[-2:])
+        self._followers[container] = LogFollower(
+            self._engine,
+            container,
+            out=self.out,
+            err=self.err,
+            framed=not found["Config"]["Tty"],
+            hub=self._hub,
+            clock=self._clock,
+            opening=lambda path: self._files[path].lane(name),
+        )
+
+    def _runs(self, container: str) -> bool:
+        try:
+            return bool(self._engine.inspect_container(container)["State"]["Running"])
+        except NotFoundError:
+            return False
+
+    def _notice(self) -> None:
+        with self._changed:
+            self._version += 1
+            self._changed.notify_all()
+
+
+class SharedFile:
+    """A file that several tasks write to, each line as a whole.
+
+    Args:
+        path: The file; is appended to. What is written for the second task on is also
+            in a file for each task, beside it: ``log.1.id.out`` for ``log.out``.
+        notice: Called after each write.
+    """
+
+    def __init__(self, path: Path, notice: Callable[[], None]) -> None:
+        self.notice = notice
+        self._path = path
+        self._lock = threading.Lock()
+        self._file = path.open("ab", buffering=0)
+        self._lanes: list[Lane] = []
+        self._unfinished: Lane | None = None  # whose last line has no end
+
+    def lane(self, task: str) -> Lane:
+        """Return what writes for *task*; the second one gives each a file too."""
+        with self._lock:
+            lane = Lane(self, task)
+            self._lanes.append(lane)
+            if len(self._lanes) == 2:
+                own = self._own(self._lanes[0])
+                shutil.copyfile(self._path, own)
+                if not self._lanes[0].closed:
+                    self._lanes[0].own = own.open("ab", buffering=0)
+            if len(self._lanes) > 1:
+                lane.own = self._own(lane).open("ab", buffering=0)
+            return lane
+
+    def append(self, lane: Lane, data: bytes) -> None:
+        """Write lines, of which only the last one may lack its end."""
+        with self._lock:
+            if lane.own is not None and not lane.own.closed:
+                _write(lane.own, data)
+            if self._unfinished not in {None, lane}:
+                data = b"\n" + data
+            self._unfinished = None if data.endswith(b"\n") else lane
+            if not self._file.closed:
+                _write(self._file, data)
+        self.notice()
+
+    def close(self) -> None:
+        """Write nothing any more."""
+        for lane in list(self._lanes):
+            lane.close()
+        with self._lock:
+            self._file.close()
+
+    def _own(self, lane: Lane) -> Path:
+        return self._path.with_name(f"{self._path.stem}.{lane.task}{self._path.suffix}")
+
+
+class Lane:
+    """The output of one task: holds back the beginning of a line."""
+
+    def __init__(self, shared: SharedFile, task: str) -> None:
+        self.task = task
+        self.own: Any = None  # the task's own file, once there is one
+        self.closed = False
+        self._shared = shared
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Pass on the lines that are complete."""
+        data = self._held + data
+        whole = data.rfind(b"\n") + 1
+        self._held = data[whole:]
+        if whole:
+            self._shared.append(self, data[:whole])
+
+    def rest(self) -> None:
+        """Pass on what was held back: the line has no end."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._shared.append(self, held)
+        else:
+            self._shared.notice()
+
+    def close(self) -> None:
+        """Pass on what was held back, for the last time."""
+        self.rest()
+        self.closed = True
+        if self.own is not None:
+            self.own.close()
+
+
+def _write(file: Any, data: bytes) -> None:  # noqa: ANN401 -- a raw file
+    while data:
+        data = data[file.write(data) :]

@@ -1,0 +1,891 @@
+"""Services of a swarm: run, scaled, updated, and gone with their test."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pysys_orch.docker.container import DockerContainer
+from pysys_orch.docker.engine import ready, swarm
+from pysys_orch.docker.engine.command import chosen_name
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
+from pysys_orch.docker.helper import allocateFiles, fileName, reserveFile
+from pysys_orch.docker.image import DockerImage
+from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.prepared import Prepared, roleOf
+from pysys_orch.docker.running import listens
+from pysys_orch.docker.secret import DockerConfig, DockerSecret, SwarmFile
+from pysys_orch.docker.session import Session, write_json
+from pysys_orch.errors import (
+    ConfigError,
+    ConflictError,
+    ContainerGoneError,
+    DockerError,
+    EngineAnswerError,
+    NotFoundError,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.engine.client import ApiEngine
+    from pysys_orch.docker.engine.logs import Log
+
+log = logging.getLogger("pysys.orch.docker")
+
+_LOOK_EVERY = 0.5
+_STUCK_PATIENCE = 3.0  # what the swarm lacks may have been in use until a moment ago
+_MOST_CLASHES = 10
+
+
+class DockerService(Prepared):
+    """Helper class for working with Docker services, on an engine that is in a swarm.
+
+    Owns the service that it wraps: it is removed with its containers when the parent is
+    cleaned up, and when the parent's run dies; nothing is waited for that they do at
+    their end. If the test failed, the inspection of the service, its tasks and their
+    logs are left in the output directory.
+
+    Methods that return nothing else return the helper itself, to allow chaining. Every
+    wait has a time limit, ends early when the run is aborted or when the service's
+    tasks fail again and again, and says why they do.
+
+    What is logged, and listens, in tasks on other nodes of the swarm is neither read
+    nor reached.
+
+    Args:
+        displayName: What to call it in logs and in the names of files; also becomes
+            part of the service's name.
+        parent: The test or runner.
+    """
+
+    _KIND = Kind.SERVICE
+
+    def __init__(
+        self, displayName: str | None = None, parent: Parent | None = None
+    ) -> None:
+        if parent is None:
+            message = "DockerService needs a parent: the test, usually self"
+            raise ConfigError(message)
+        super().__init__(parent, displayName or "service")
+        self._service = ""  # the swarm's id, once it is there
+        self._owned = True
+        self._uses: list[tuple[Kind, SwarmFile | str, str | None]] = []
+        self._parts: dict[str, DockerContainer] = {}  # by container
+
+    # Making one -------------------------------------------------------------------
+
+    @classmethod
+    def fromImage(
+        cls, image: DockerImage, displayName: str | None = None
+    ) -> DockerService:
+        """Prepare to create and run a service from an image.
+
+        Args:
+            image: The `DockerImage` to create from. The nodes of a swarm pull what
+                they do not have.
+            displayName: What to call it; by default after the image.
+        """
+        service = cls(displayName or roleOf(image), image.parent)
+        service._image = image.getName()
+        return service
+
+    @classmethod
+    def fromExisting(cls, parent: Parent, name: str, own: bool = True) -> DockerService:
+        """Wrap an existing running service.
+
+        Args:
+            parent: The test or runner.
+            name: Name or id of the existing service.
+            own: Whether it is removed when the parent is cleaned up. Mind the default:
+                what you wrap is gone after the test.
+        """
+        service = cls(name, parent)
+        service._name = name
+        service._owned = own
+        with service.reporting():
+            session = Session.of(parent)
+            engine = session.swarm_engine()
+            session.belongings(parent).add(service)
+            try:
+                found = engine.inspect_service(name)
+            except NotFoundError:
+                message = f"there is no service {name}"
+                raise ContainerGoneError(message) from None
+            service._service = str(found["ID"])
+            service._name = str(found["Spec"]["Name"])
+        return service
+
+    @classmethod
+    def wrapping(
+        cls,
+        parent: Parent,
+        found: Mapping[str, Any],
+        displayName: str,
+        environs: Mapping[str, str] | None = None,
+    ) -> DockerService:
+        """Wrap a service that something else owns, and has just inspected.
+
+        Args:
+            parent: The test or runner.
+            found: Its inspection.
+            displayName: What to call it.
+            environs: What decides which engine it is on.
+        """
+        service = cls(displayName, parent)
+        service._service = str(found["ID"])
+        service._name = str(found["Spec"]["Name"])
+        service._environs = environs
+        return service
+
+    # Before it runs -------------------------------------------------------------------
+
+    def useSecret(
+        self, secret: DockerSecret | str, target: str | None = None
+    ) -> DockerService:
+        """Let its tasks read a secret, before it is run.
+
+        Args:
+            secret: The secret, or its name.
+            target: The file in ``/run/secrets``, or its absolute path; the secret's
+                name by default.
+        """
+        return self._use("useSecret", Kind.SECRET, secret, target)
+
+    def useConfig(
+        self, config: DockerConfig | str, target: str | None = None
+    ) -> DockerService:
+        """Let its tasks read a config, before it is run.
+
+        Args:
+            config: The config, or its name.
+            target: Absolute path of the file; the config's name in ``/`` by default.
+        """
+        return self._use("useConfig", Kind.CONFIG, config, target)
+
+    # Its life -------------------------------------------------------------------------
+
+    def run(
+        self,
+        cmd: Sequence[str] | str | None = None,
+        extraArgs: Sequence[str] | None = None,
+        foreground: bool = False,
+        abortOnError: bool = True,
+        environs: Mapping[str, str] | None = None,
+        *,
+        replicas: int = 1,
+        timeout: float = 600,
+        **kwargs: Any,
+    ) -> DockerService:
+        """Run the service, and wait until all its replicas run.
+
+        Processes inside have the current user and group id, to share files with the
+        host, unless *extraArgs* say otherwise.
+
+        Args:
+            cmd: Command with arguments, in place of the image's own; a text is split as
+                a shell would.
+            extraArgs: More arguments of ``docker service create``.
+            foreground: Whether to run it once, as a job, and return only when the
+                command has finished. Its output is then in files named after the
+                service, and an exit code other than 0 makes the test BLOCKED.
+            abortOnError: Whether to end the test if the service cannot be started.
+            environs: The environment of the docker client, not of the service: see
+                `setEnv`. Clean by default, with what the client needs.
+            replicas: How many tasks are to run.
+            timeout: Seconds that it may take until they do, or until they have finished
+                in the foreground.
+            kwargs: Ignored, for compatibility.
+        """
+        with self.reporting(abortOnError=abortOnError):
+            self._requireNotRun("run")
+            _requireCount(replicas)
+            session = Session.of(self.parent)
+            self._environs = environs
+            engine = session.swarm_engine(environs)
+            spec = swarm.ServiceSpec(
+                container=self._containerSpec(session, cmd),
+                replicas=replicas,
+                job=foreground,
+                files=tuple(self._files(engine)),
+            )
+            extra = [str(each) for each in extraArgs or ()]
+            self._name = chosen_name(extra) or spec.container.name
+            session.belongings(self.parent).add(self)
+            if extra or not _isThere(engine, self._image):
+                # Docker's arguments are for docker's own parser to understand, and its
+                # credentials for its own client to find.
+                self._createByCommand(engine, spec, extra, timeout, abortOnError)
+            else:
+                self._service = engine.create_service(swarm.service_body(spec))
+            if not self._service:
+                return self
+            if foreground:
+                self._finish(timeout)
+            else:
+                self._converge(timeout, known=())
+                log.info("Started %s as %s", self.displayName, self._name)
+        return self
+
+    def scale(self, replicas: int, timeout: float = 60) -> DockerService:
+        """Change the number of its replicas, and wait until so many run and no more.
+
+        Args:
+            replicas: How many.
+            timeout: Seconds after which the test is TIMEDOUT. A task that is to end has
+                ten seconds to do so before it is killed.
+        """
+        with self.reporting():
+            _requireCount(replicas)
+            self._change(lambda spec: swarm.changed_spec(spec, replicas=replicas))
+            self._converge(timeout)
+        return self
+
+    def update(
+        self,
+        image: DockerImage | str | None = None,
+        env: Mapping[str, object] | None = None,
+        extraArgs: Sequence[str] | None = None,
+        timeout: float = 600,
+    ) -> DockerService:
+        """Change what its tasks are made of, and wait until the new ones run.
+
+        Args:
+            image: Another image.
+            env: Environment variables that get another value, or are new.
+            extraArgs: Arguments of ``docker service update``.
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            name = image.getName() if isinstance(image, DockerImage) else image or ""
+            variables = {key: str(value) for key, value in (env or {}).items()}
+            if extraArgs or (name and not _isThere(self._engine(), name)):
+                self._updateByCommand(name, variables, extraArgs or (), timeout)
+            else:
+                self._change(
+                    lambda spec: swarm.changed_spec(
+                        spec, image=name, environment=variables
+                    )
+                )
+            self._converge(timeout, updating=True)
+        return self
+
+    # What it is doing -----------------------------------------------------------------
+
+    def inspect(self) -> dict[str, Any]:
+        """Return all that the swarm knows about it, as ``docker inspect`` shows it."""
+        with self.reporting():
+            return self._inspect()
+        return {}
+
+    def getTasks(self) -> list[dict[str, Any]]:
+        """Return its tasks as the Engine API lists them, with the latest that ended."""
+        with self.reporting():
+            return self._tasks()
+        return []
+
+    def getContainer(self, slot: int = 1) -> DockerContainer:
+        """Return the container of a task that runs on this node.
+
+        It goes with the service. When the swarm replaces the task, ask again.
+
+        Args:
+            slot: Which of the replicas, from 1.
+        """
+        with self.reporting():
+            return self._waitFor(
+                lambda: self._partOf(slot),
+                what=f"replica {slot} of {self.displayName} runs on this node",
+                timeout=10,
+            )
+        return DockerContainer(self.parent, self.displayName)
+
+    def endedTasks(self) -> set[str]:
+        """Return the ids of its tasks that have ended.
+
+        Raises:
+            DockerError: It is not there, or the engine does not answer.
+        """
+        return swarm.ended(self._tasks())
+
+    def convergence(
+        self,
+        *,
+        wanted: int | None = None,
+        known: Collection[str] | None = None,
+        updating: bool = False,
+    ) -> Convergence:
+        """Return what looks, again and again, whether so many tasks run.
+
+        Args:
+            wanted: How many; by default what the service is to have.
+            known: Ids of tasks that ended before and do not count; by default of those
+                that have ended now.
+            updating: Whether an update is waited for.
+
+        Raises:
+            DockerError: It is not there, or the engine does not answer.
+        """
+        before = self.endedTasks() if known is None else known
+        return Convergence(self, wanted=wanted, known=before, updating=updating)
+
+    # Waiting for it -------------------------------------------------------------------
+
+    def waitForReplicas(
+        self, replicas: int | None = None, timeout: float = 60
+    ) -> DockerService:
+        """Wait until so many replicas run, and no more.
+
+        Args:
+            replicas: How many; by default what the service is to have.
+            timeout: Seconds after which the test is TIMEDOUT.
+        """
+        with self.reporting():
+            if replicas is not None:
+                _requireCount(replicas)
+            self._converge(timeout, wanted=replicas)
+        return self
+
+    def waitForExit(self, timeout: float = 60) -> int:
+        """Wait until all its tasks have ended, of a service that does not go on.
+
+        That is a job, or a service with another restart condition than ``any``.
+
+        Args:
+            timeout: Seconds after which the test is TIMEDOUT.
+
+        Returns:
+            The exit code of the first task that failed; 0 if none did.
+        """
+        with self.reporting():
+            return self._waitForExit(timeout)
+        return -1
+
+    # What a test's cleanup asks of it ------------------------------------------------
+
+    def resources(self) -> list[Resource]:
+        """Return the service to remove; with it go its containers."""
+        if not self._owned:
+            return []
+        if not self._service and self._isNamedOurs(self._name):
+            self._service = str(self._engine().inspect_service(self._name)["ID"])
+        if not self._service:
+            return []
+        return [Resource(kind=Kind.SERVICE, id=self._service, name=self._name)]
+
+    def leaveEvidence(self, folder: Path) -> None:
+        """Write its inspection, its tasks and their logs into *folder*."""
+        from pysys_orch.docker.engine.logs import read_log
+
+        engine = self.engineInUse()
+        if engine is None or not (self.resources() or self._service):
+            return
+        with contextlib.suppress(NotFoundError):
+            stem = fileName(self.displayName)
+            place = reserveFile(folder, stem, ".inspect.json")
+            write_json(place, engine.inspect_service(self._service))
+            stem = place.name.removesuffix(".inspect.json")  # no other service's
+            tasks = engine.list_tasks(self._service)
+            write_json(folder / f"{stem}.tasks.json", tasks)
+            for each in () if self._followers else tasks:
+                with contextlib.suppress(NotFoundError):
+                    found = engine.inspect_container(swarm.container_of(each) or "-")
+                    name = f"{stem}.{each.get('Slot', '')}.{each['ID'][:8]}"
+                    read_log(
+                        engine,
+                        str(found["Id"]),
+                        framed=not found["Config"]["Tty"],
+                        out=reserveFile(folder, name, ".out"),
+                        err=reserveFile(folder, name, ".err"),
+                    )
+
+    def end(self) -> None:
+        """Kill its tasks if their log is being read, and read that to its end."""
+        if not self._owned:
+            self.detach()
+            return
+        try:
+            for part in self._parts.values():
+                part.end()
+            if self._followers:
+                self._killAll()
+        finally:
+            self._endLogs()
+
+    def detach(self) -> None:
+        """Stop reading its log; it runs on."""
+        super().detach()
+        for part in self._parts.values():
+            part.detach()
+
+    # Inside ---------------------------------------------------------------------------
+
+    def _environmentFilters(self) -> list[str]:
+        """Return what ``docker ps`` filters by: its environment are its containers."""
+        return [f"label={SERVICE_ID_LABEL}={self._id()}"]
+
+    def _environmentOf(self, path: str) -> list[dict[str, Any]]:
+        """Return its networks, or the volumes of its containers on this node."""
+        engine, found = self._engine(), self._inspect()
+        if path == "/networks":
+            networks = found["Spec"]["TaskTemplate"].get("Networks") or []
+            return [engine.inspect_network(each["Target"]) for each in networks]
+        volumes = {}
+        for container in engine.task_containers(self._service):
+            for each in engine.inspect_container(container.id)["Mounts"]:
+                if each["Type"] == "volume":
+                    volumes[each["Name"]] = each["Driver"]
+        return [{"Name": name, "Driver": driver} for name, driver in volumes.items()]
+
+    def _wording(self, reason: str) -> str:
+        """Return a reason that calls the service what its test calls it."""
+        if not self._service:
+            return reason
+        return reason.replace(self._service, self.displayName)
+
+    def _labelsOf(self, engine: ApiEngine, name: str) -> Mapping[str, str]:
+        return engine.inspect_service(name)["Spec"].get("Labels") or {}
+
+    def _id(self) -> str:
+        if not self._service:
+            message = f"service {self.displayName} does not run: call run() first"
+            raise ConfigError(message)
+        return self._service
+
+    def _inspect(self) -> dict[str, Any]:
+        try:
+            return self._engine().inspect_service(self._id())
+        except NotFoundError:
+            message = f"service {self.displayName} was removed"
+            raise ContainerGoneError(message) from None
+
+    def _tasks(self) -> list[dict[str, Any]]:
+        try:
+            return self._engine().list_tasks(self._id())
+        except NotFoundError:
+            message = f"service {self.displayName} was removed"
+            raise ContainerGoneError(message) from None
+
+    # Making it
+
+    def _use(
+        self, method: str, kind: Kind, file: SwarmFile | str, target: str | None
+    ) -> DockerService:
+        with self.reporting():
+            self._requireNotRun(method)
+            self._uses.append((kind, file, target))
+        return self
+
+    def _files(self, engine: ApiEngine) -> list[swarm.File]:
+        """Return the secrets and configs that it uses.
+
+        Raises:
+            ConfigError: One of them is not there.
+        """
+        files = []
+        for kind, used, target in self._uses:
+            name = used if isinstance(used, str) else used.getName()
+            try:
+                found = engine.inspect_data(kind, name)
+            except NotFoundError:
+                message = (
+                    f"service {self.displayName} uses {kind} {name}, which is not "
+                    "there: create it first"
+                )
+                raise ConfigError(message) from None
+            name = str(found["Spec"]["Name"])
+            place = target or (name if kind is Kind.SECRET else f"/{name}")
+            files.append(
+                swarm.File(kind=kind, id=str(found["ID"]), name=name, target=place)
+            )
+        return files
+
+    def _createByCommand(
+        self,
+        engine: ApiEngine,
+        spec: swarm.ServiceSpec,
+        extra: Sequence[str],
+        timeout: float,
+        abort: bool,
+    ) -> None:
+        engine.inspect_swarm()  # says better than docker that there is none
+        credentials = not _isThere(engine, self._image)
+        done = self._executeDockerCommand(
+            self.parent,
+            swarm.service_arguments(spec, extra, credentials=credentials),
+            environs=self._environs,
+            timeout=timeout,
+            displayName="docker service create",
+            displayNamePostfix=f" {self._image} as {self.displayName}",
+            abortOnError=abort,
+            ignoreExitStatus=False,
+        )
+        if done.process is not None and done.process.exitStatus == 0:
+            self._service = Path(done.stdout).read_text(encoding="utf-8").split()[0]
+
+    def _updateByCommand(
+        self,
+        image: str,
+        variables: Mapping[str, str],
+        extra: Sequence[str],
+        timeout: float,
+    ) -> None:
+        arguments = ["service", "update", "--detach", "--quiet", "--no-resolve-image"]
+        if image:
+            arguments += ["--image", image]
+            pulls = not _isThere(self._engine(), image)
+            arguments += ["--with-registry-auth"] if pulls else []
+        for key, text in variables.items():
+            arguments += ["--env-add", f"{key}={text}"]
+        arguments += [*(str(each) for each in extra), self._id()]
+        self._executeDockerCommand(
+            self.parent,
+            arguments,
+            environs=self._environs,
+            timeout=timeout,
+            displayName="docker service update",
+            displayNamePostfix=f" {self.displayName}",
+            abortOnError=True,
+            ignoreExitStatus=False,
+        )
+
+    def _change(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        """Give the service another description, whoever else changes it, too."""
+        engine = self._engine()
+        for clashes in range(_MOST_CLASHES):
+            found = self._inspect()
+            try:
+                spec = change(found["Spec"])
+            except ValueError as failure:
+                message = f"service {self.displayName}: {failure}"
+                raise ConfigError(message) from None
+            try:
+                engine.update_service(self._id(), found["Version"]["Index"], spec)
+            except EngineAnswerError as refusal:
+                last = clashes == _MOST_CLASHES - 1
+                if last or "out of sequence" not in refusal.explanation:
+                    raise
+            else:
+                return
+
+    # Judging it
+
+    def _converge(
+        self,
+        timeout: float,
+        *,
+        wanted: int | None = None,
+        known: Collection[str] | None = None,
+        updating: bool = False,
+    ) -> None:
+        """Wait until so many tasks of its present description run, and no others.
+
+        Args:
+            timeout: Seconds.
+            wanted: How many; by default what the service is to have.
+            known: Ids of tasks that ended before and do not count; by default of those
+                that have ended now.
+            updating: Whether it waits for an update.
+
+        Raises:
+            ContainerGoneError: They never will.
+            WaitTimeoutError: They do not in time.
+        """
+        state = self.convergence(wanted=wanted, known=known, updating=updating)
+        try:
+            ready.wait_for(
+                lambda: state.look() or None,
+                what=f"{self.displayName} has its replicas running",
+                timeout=timeout,
+                clock=Session.of(self.parent).clock,
+                pause=self.parent.pollWait,
+                alive=state.require,
+            )
+        except WaitTimeoutError as failure:
+            failure.args = (f"{failure}: {state}",)
+            raise
+
+    def _down(self, tasks: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Return the containers on this node that have ended, unknown to the swarm."""
+        engine, down = self._engine(), set()
+        for container in map(swarm.container_of, swarm.running_tasks(tasks)):
+            with contextlib.suppress(NotFoundError):  # it is on another node
+                if not engine.inspect_container(container)["State"]["Running"]:
+                    down.add(container)
+        return down
+
+    def _alive(self) -> Callable[[], None]:
+        clock = Session.of(self.parent).clock
+        known = swarm.ended(self._tasks())
+        looked = clock.instant()
+
+        def require() -> None:
+            nonlocal looked
+            if clock.instant() - looked < _LOOK_EVERY:
+                return
+            tasks = self._tasks()
+            spec = self._inspect()["Spec"]
+            wanted = swarm.asked_for(spec, tasks)
+            judged = swarm.judge_tasks(tasks, spec=spec, wanted=wanted, known=known)
+            looked = clock.instant()
+            failure, failed = judged.failure, judged.failed
+            if not failure and swarm.ends(spec) and tasks and not _areOpen(tasks):
+                failure = "all its tasks have ended"
+                failed = next((t for t in tasks if swarm.exit_code(t)), tasks[-1])
+            if failure:
+                message = f"service {self.displayName}: {failure}"
+                raise ContainerGoneError(message + self._lastWords(failed))
+
+        return require
+
+    def _lastWords(self, task: Mapping[str, Any] | None) -> str:
+        """Return what the container of a task logged last, as the end of a sentence."""
+        from pysys_orch.docker.engine.logs import last_lines
+
+        container = "" if task is None else swarm.container_of(task)
+        if not container:
+            return ""
+        try:
+            engine = self._engine()
+            lines = last_lines(engine, engine.inspect_container(container))
+        except DockerError:  # it is on another node, or gone already
+            return ""
+        return ready.quoted(lines)
+
+    def _waitForExit(self, timeout: float) -> int:
+        spec = self._inspect()["Spec"]
+        if not swarm.ends(spec):
+            message = (
+                f"service {self.displayName} does not end, its tasks are started "
+                "again: run it in the foreground, or with the arguments --mode "
+                "replicated-job"
+            )
+            raise ConfigError(message)
+        known = swarm.ended(self._tasks())
+        judged = swarm.Judgement(running=0, surplus=0)
+
+        def look() -> int | None:
+            nonlocal judged
+            tasks = self._tasks()
+            wanted = swarm.asked_for(spec, tasks)
+            judged = swarm.judge_tasks(tasks, spec=spec, wanted=wanted, known=known)
+            if _areOpen(tasks) or judged.running < wanted:
+                return None
+            codes = [swarm.exit_code(each) or 0 for each in tasks]
+            return next((code for code in codes if code), 0)
+
+        def alive() -> None:
+            if judged.failure:
+                message = f"service {self.displayName}: {judged.failure}"
+                raise ContainerGoneError(message + self._lastWords(judged.failed))
+
+        code = ready.wait_for(
+            look,
+            what=f"service {self.displayName} ends",
+            timeout=timeout,
+            clock=Session.of(self.parent).clock,
+            pause=self.parent.pollWait,
+            alive=alive,
+        )
+        for follower in self._followers.values():
+            self._settle(follower)
+        return code
+
+    def _finish(self, timeout: float) -> None:
+        """Wait for a job in the foreground; complain if it failed.
+
+        Raises:
+            ContainerGoneError: Its exit code is not 0.
+        """
+        out, _ = allocateFiles(self.parent, f"docker service {self.displayName}")
+        self._follow(Path(out).name.removesuffix(".out"))
+        code = self._waitForExit(timeout)
+        if code:
+            failed = next(each for each in self._tasks() if swarm.exit_code(each))
+            message = (
+                f"service {self.displayName} exited with exit code {code}"
+                f"{self._lastWords(failed)} (see {Path(out).name})"
+            )
+            raise ContainerGoneError(message)
+
+    # Its tasks on this node
+
+    def _partOf(self, slot: int) -> DockerContainer | None:
+        """Return the container of a replica that runs here, or None."""
+        engine = self._engine()
+        for number, task in enumerate(swarm.running_tasks(self._tasks()), 1):
+            if task.get("Slot", number) != slot:
+                continue
+            try:
+                found = engine.inspect_container(swarm.container_of(task))
+            except NotFoundError:
+                return None
+            container = str(found["Id"])
+            if container not in self._parts:
+                self._parts[container] = DockerContainer.wrapping(
+                    self.parent, found, f"{self.displayName}.{slot}", self._environs
+                )
+            return self._parts[container]
+        return None
+
+    def _published(self, key: str) -> int | None:
+        number, _, protocol = key.partition("/")
+        wanted = (int(number), protocol)
+        found = self._inspect()
+        spec = found.get("Endpoint", {}).get("Spec") or found["Spec"].get(
+            "EndpointSpec"
+        )
+        asked = (spec or {}).get("Ports") or []
+        if wanted not in {(each["TargetPort"], each["Protocol"]) for each in asked}:
+            message = (
+                f"port {key} of service {self.displayName} was never exposed: "
+                f"call exposePort({number}) before run()"
+            )
+            raise ConfigError(message)
+        places = [found.get("Endpoint", {})]
+        tasks = swarm.running_tasks(self._tasks())
+        places += [each["Status"].get("PortStatus") or {} for each in tasks]
+        for place in places:
+            for each in place.get("Ports") or []:
+                if (each["TargetPort"], each["Protocol"]) == wanted and each.get(
+                    "PublishedPort"
+                ):
+                    return int(each["PublishedPort"])
+        return None
+
+    def _listens(self, key: str, number: int) -> bool:
+        """Return whether somebody does in each of the tasks on this node."""
+        engine = self._engine()
+        heard = []
+        for task in swarm.running_tasks(self._tasks()):
+            with contextlib.suppress(NotFoundError):
+                found = engine.inspect_container(swarm.container_of(task))
+                heard.append(listens(engine, found, key, number))
+        return bool(heard) and all(heard)
+
+    def _openLog(self, out: Path, err: Path) -> Log:
+        from pysys_orch.docker.engine.tasklogs import ServiceLog
+
+        engine = self._engine()
+        hub = Session.of(self.parent).hub(engine)
+        return ServiceLog(engine, self._service, out=out, err=err, hub=hub)
+
+    def _killAll(self) -> None:
+        """Kill all containers of it on this node, and hear of no new ones."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from pysys_orch.docker.engine.tasklogs import ServiceLog
+
+        engine = self.engineInUse()
+        if engine is None:
+            return
+        for follower in self._followers.values():
+            if isinstance(follower, ServiceLog):
+                follower.freeze()
+
+        def kill(container: Resource) -> None:
+            with contextlib.suppress(NotFoundError, ConflictError):
+                engine.kill_container(container.id, "KILL")
+
+        with ThreadPoolExecutor(8, "orch-kill") as pool:
+            list(pool.map(kill, engine.task_containers(self._service)))
+
+
+class Convergence:
+    """A service on its way to as many tasks as are wanted, of its present description.
+
+    Args:
+        service: The service.
+        wanted: How many; None for what the service is to have.
+        known: Ids of tasks that do not count.
+        updating: Whether an update is waited for.
+    """
+
+    def __init__(
+        self,
+        service: DockerService,
+        *,
+        wanted: int | None,
+        known: Collection[str],
+        updating: bool,
+    ) -> None:
+        self._service = service
+        self._wanted = wanted
+        self._known = known
+        self._updating = updating
+        self._clock = Session.of(service.parent).clock
+        self._spec = service._inspect()["Spec"]  # noqa: SLF001 -- one of its own
+        self._number = wanted or 0
+        self._judged = swarm.Judgement(running=0, surplus=0)
+        self._stuck, self._since = "", self._clock.instant()
+
+    def look(self) -> bool:
+        """Look at the tasks; return whether those that are wanted run, and no others.
+
+        Raises:
+            DockerError: The service is not there, or the engine does not answer.
+        """
+        service = self._service
+        tasks = service._tasks()  # noqa: SLF001
+        if self._wanted is None:
+            self._number = swarm.asked_for(self._spec, tasks)
+        update = None
+        if self._updating:
+            update = service._inspect().get("UpdateStatus")  # noqa: SLF001
+        self._judged = swarm.judge_tasks(
+            tasks,
+            spec=self._spec,
+            wanted=self._number,
+            known=self._known,
+            down=service._down(tasks),  # noqa: SLF001
+            update=update,
+        )
+        if self._judged.stuck != self._stuck:
+            self._stuck, self._since = self._judged.stuck, self._clock.instant()
+        return self._judged.running == self._number and not self._judged.surplus
+
+    def require(self) -> None:
+        """Raise if, by the last look, they never will.
+
+        Raises:
+            ContainerGoneError: It says why.
+        """
+        failure = self._judged.failure
+        silence = self._clock.instant() - self._since
+        if not failure and self._stuck and silence >= _STUCK_PATIENCE:
+            failure = f"the swarm has {self._stuck}"
+        if failure:
+            last = self._service._lastWords(self._judged.failed)  # noqa: SLF001
+            name = self._service.displayName
+            message = f"service {name} does not come up: {failure}{last}"
+            raise ContainerGoneError(message)
+
+    def __str__(self) -> str:
+        """Say how many run, and what the others do."""
+        judged = self._judged
+        others = f", {judged.others}" if judged.others else ""
+        more = f", {judged.surplus} more that should not" if judged.surplus else ""
+        return f"{judged.running} of {self._number} run{others}{more}"
+
+
+def _isThere(engine: ApiEngine, image: str) -> bool:
+    """Return whether this node has an image."""
+    try:
+        engine.inspect_image(image)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _areOpen(tasks: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether any of *tasks* goes on."""
+    return any(swarm.exit_code(each) is None for each in tasks)
+
+
+def _requireCount(replicas: object) -> None:
+    if not isinstance(replicas, int) or replicas < 0:
+        message = f"replicas is a number from 0 on, got {replicas!r}"
+        raise ConfigError(message)

@@ -1,0 +1,1 @@
+echo wrapped; cat /inside.txt
