@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.collect import Doomed, sweep
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import KEEP_LABEL, environment_of, is_built_for
@@ -19,6 +20,8 @@ from pysys_orch.docker.session import Session
 from pysys_orch.errors import CleanupError, ConfigError, DockerError
 
 log = logging.getLogger("pysys.orch.docker")
+
+_DOWN_TIMEOUT = 60.0
 
 
 class Deployment(DockerBelonging):
@@ -66,7 +69,7 @@ class Deployment(DockerBelonging):
         otherSubsts: Mapping[str, str] | None = None,
     ) -> None:
         self._file = Path(parent.input, file).absolute()
-        super().__init__(parent, self._file.parent.name or "environment")
+        super().__init__(parent, self._file.stem)
         self._name = ""
         self._substitutions = Substitutions()
         self._tailored: Tailored | None = None
@@ -116,11 +119,14 @@ class Deployment(DockerBelonging):
         with self.reporting():
             self._endParts()
             kept = {Kind.IMAGE, *([Kind.VOLUME] if keepVolumes else [])}
-            left = [each for each in self.resources() if each.kind not in kept]
-            plan = [Doomed(resource=each, reason="down") for each in left]
-            report = sweep(self._engine(), plan, clock=Session.of(self.parent).clock)
-            if report.failures:
-                raise CleanupError(report.failures)
+            ready.wait_for(
+                lambda: self._removeAll(kept) or None,
+                what=f"all of {self.displayName} is gone",
+                timeout=_DOWN_TIMEOUT,
+                clock=Session.of(self.parent).clock,
+                pause=self.parent.pollWait,
+                alive=lambda: None,
+            )
             log.info("Took down %s (%s)", self.displayName, self._name)
 
     # What a test's cleanup asks of it -------------------------------------------------
@@ -149,6 +155,22 @@ class Deployment(DockerBelonging):
             part.detach()
 
     # Inside ---------------------------------------------------------------------------
+
+    def _removeAll(self, kept: Collection[Kind]) -> bool:
+        """Remove what is there of it; return whether there was nothing left to remove.
+
+        The network of a swarm stays on its nodes for a moment after it was removed: who
+        deploys again meanwhile takes it for the new one.
+
+        Raises:
+            CleanupError: Something cannot be removed.
+        """
+        left = [each for each in self.resources() if each.kind not in kept]
+        plan = [Doomed(resource=each, reason="down") for each in left]
+        report = sweep(self._engine(), plan, clock=Session.of(self.parent).clock)
+        if report.failures:
+            raise CleanupError(report.failures)
+        return not left
 
     def _newName(self, session: Session) -> str:
         raise NotImplementedError
