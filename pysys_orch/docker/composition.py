@@ -58,7 +58,8 @@ class DockerComposition(Deployment):
         """Bring up all services in the environment.
 
         Returns once every service runs: is healthy where it has a health check, has
-        ended with 0 where it is not meant to stay.
+        ended with 0 where it is not meant to stay. Containers that have changed since
+        an earlier call are killed and made anew.
 
         Args:
             abortOnError: Whether to end the test if one does not.
@@ -74,7 +75,7 @@ class DockerComposition(Deployment):
             deadline = Session.of(self.parent).clock.instant() + timeout
             self._begin(environs, stack=False)
             self._compose(
-                ["up", "--detach", *extraArgs],
+                ["up", "--detach", "--timeout=0", *extraArgs],
                 [word for each in profiles for word in ("--profile", each)],
                 timeout,
             )
@@ -126,13 +127,15 @@ class DockerComposition(Deployment):
 
         Args:
             prefix: What the names of the files begin with; the service's name follows,
-                and for its second container on a number.
+                for its second container on a number, and another one where somebody
+                else has such files already.
         """
         with self.reporting():
             for each in self._inspections():
                 service, number = _place(each)
                 suffix = f".{number}" if number > 1 else ""
-                self._part(service, number).log(f"{prefix}{service}{suffix}")
+                part = self._part(service, number)
+                part.ensureLog(f"{prefix}{service}{suffix}")
         return self
 
     # What a test's cleanup asks of it -------------------------------------------------

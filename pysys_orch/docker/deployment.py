@@ -69,7 +69,9 @@ class Deployment(DockerBelonging):
         otherSubsts: Mapping[str, str] | None = None,
     ) -> None:
         self._file = Path(parent.input, file).absolute()
-        super().__init__(parent, self._file.stem)
+        folder = self._file.parent
+        own = folder == Path(parent.input).absolute()
+        super().__init__(parent, self._file.stem if own else folder.name)
         self._name = ""
         self._substitutions = Substitutions()
         self._tailored: Tailored | None = None

@@ -295,15 +295,33 @@ class Running(DockerBelonging):
                 )
             return self._followers[logfile]
 
+    def ensureLog(self, stem: str) -> None:
+        """Stream its output as `log` does, unless that is done already.
+
+        Args:
+            stem: What its files are called, if nobody else has such files; else there
+                is a number after it.
+
+        Raises:
+            DockerError: It cannot be read.
+        """
+        self._ownLog(stem)
+
+    def _ownLog(self, stem: str) -> Log:
+        for follower in self._followers.values():
+            return follower
+        folder = Path(self.parent.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        free = reserveFile(folder, stem, ".out").name.removesuffix(".out")
+        return self._follow(free)
+
     def _waitForLog(
         self, expr: str, errorExpr: str | None, timeout: float
     ) -> re.Match[str]:
         from pysys_orch.docker.engine.logs import LogScanner
 
         wanted, error = _pattern(expr), _pattern(errorExpr)
-        follower = next(iter(self._followers.values()), None) or self._follow(
-            fileName(self.displayName)
-        )
+        follower = self._ownLog(fileName(self.displayName))
         scanner = LogScanner(follower.out, follower.err)
         version = [0]
         late: list[re.Match[str]] = []

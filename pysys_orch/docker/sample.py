@@ -302,33 +302,44 @@ class Tailor:
 
     def _dockerfiles(
         self, contextOf: Mapping[tailor.Build, Path]
-    ) -> dict[tuple[str, str], str]:
+    ) -> dict[tailor.Build, str]:
         """Return the tailored copies of the Dockerfiles that change."""
-        copies = {}
+        copies: dict[tailor.Build, str] = {}
+        made: dict[tuple[Path, str], str] = {}  # by the file, and what became of it
         for build, context in contextOf.items():
-            if build.inline or (build.path, build.dockerfile) in copies:
+            file = context / (build.dockerfile or "Dockerfile")
+            if build.inline or (build.hidden and not file.exists()):
                 continue
-            file = existing(context / (build.dockerfile or "Dockerfile"), "Dockerfile")
+            existing(file, "Dockerfile")
             text = file.read_bytes().decode("utf-8", "surrogateescape")
             if not dockerfile.has_stage(text):
                 # BuildKit of some engines takes the whole engine down over it.
                 message = f"{file} has no FROM instruction: it makes no image"
                 raise ConfigError(message)
             images = {**self._built, **self._wanted.images}
-            changed = dockerfile.substitute_images(text, images)
+            changed = dockerfile.substitute_images(
+                text, images, build_args=dict(build.args)
+            )
             self._note_images(changed)
             if changed.text == text:
                 continue
-            output = Path(self._parent.output)
-            copy = reserveFile(output, f"{file.name}.{build.service}", ".tailored")
-            copy.write_bytes(changed.text.encode("utf-8", "surrogateescape"))
-            # BuildKit prefers what stands beside the Dockerfile.
-            lines = "".join(f"{each}\n" for each in contexts.read_ignore(context, file))
-            copy.with_name(f"{copy.name}.dockerignore").write_text(
-                lines, encoding="utf-8", errors="surrogateescape"
-            )
-            copies[build.path, build.dockerfile] = str(copy)
+            if (file, changed.text) not in made:
+                name = f"{file.name}.{build.service}"
+                copy = self._dockerfile(name, changed.text, context, file)
+                made[file, changed.text] = str(copy)
+            copies[build] = made[file, changed.text]
         return copies
+
+    def _dockerfile(self, name: str, text: str, context: Path, file: Path) -> Path:
+        """Write the copy of a Dockerfile, and what its context ignores beside it."""
+        copy = reserveFile(Path(self._parent.output), name, ".tailored")
+        copy.write_bytes(text.encode("utf-8", "surrogateescape"))
+        # BuildKit prefers what stands beside the Dockerfile.
+        lines = "".join(f"{each}\n" for each in contexts.read_ignore(context, file))
+        copy.with_name(f"{copy.name}.dockerignore").write_text(
+            lines, encoding="utf-8", errors="surrogateescape"
+        )
+        return copy
 
     # What was wanted, and what was there ----------------------------------------------
 

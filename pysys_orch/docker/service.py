@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -682,14 +683,20 @@ class DockerService(Prepared):
                 message = f"service {self.displayName}: {judged.failure}"
                 raise ContainerGoneError(message + self._lastWords(judged.failed))
 
-        code = ready.wait_for(
-            look,
-            what=f"service {self.displayName} ends",
-            timeout=timeout,
-            clock=Session.of(self.parent).clock,
-            pause=self.parent.pollWait,
-            alive=alive,
-        )
+        try:
+            code = ready.wait_for(
+                look,
+                what=f"service {self.displayName} ends",
+                timeout=timeout,
+                clock=Session.of(self.parent).clock,
+                pause=self.parent.pollWait,
+                alive=alive,
+            )
+        except WaitTimeoutError as failure:
+            states = Counter(each["Status"]["State"] for each in self._tasks())
+            words = ", ".join(f"{count} {state}" for state, count in states.items())
+            failure.args = (f"{failure}: its tasks: {words or 'none'}",)
+            raise
         for follower in self._followers.values():
             self._settle(follower)
         return code

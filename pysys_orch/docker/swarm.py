@@ -112,11 +112,12 @@ class DockerSwarm(Deployment):
         """Stream the output of every service to two files, live.
 
         Args:
-            prefix: What the names of the files begin with; the service's name follows.
+            prefix: What the names of the files begin with; the service's name follows,
+                and a number where somebody else has such files already.
         """
         with self.reporting():
             for name, part in self._services().items():
-                part.log(f"{prefix}{name}")
+                part.ensureLog(f"{prefix}{name}")
         return self
 
     # What a test's cleanup asks of it -------------------------------------------------

@@ -321,7 +321,7 @@ QUESTIONS = {
     ),
     "wrong_index": Case(
         body=f"{UP}.getContainer('web', 2)",
-        reason="service web of wrong_index has no container 2",
+        reason="service web of compose has no container 2",
     ),
     "wrong_port": Case(
         body=f"{UP}.getExternalPort(8081)",
@@ -330,7 +330,7 @@ QUESTIONS = {
     ),
     "not_up": Case(
         body="DockerComposition(self, 'compose.yml').getContainer('web')",
-        reason=r"not_up is not up: call up\(\) or deploy\(\) first",
+        reason=r"compose is not up: call up\(\) or deploy\(\) first",
     ),
     "one_of_two_dies_later": Case(
         compose=web("command: sh -c 'read x < /pipe; echo told to; exit 3'").replace(

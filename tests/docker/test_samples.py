@@ -387,6 +387,14 @@ class Outcome:
     said: str
 
 
+def own_tags() -> set[str]:
+    """Return the images of the names that samples give to what they build.
+
+    Such a name tells nothing of its owner.
+    """
+    return set(docker("image", "ls", "--quiet", "example/*").split())
+
+
 def run_samples(
     engine: ApiEngine, folder: Path, names: list[str], *, count: int, properties: str
 ) -> Outcome:
@@ -394,15 +402,14 @@ def run_samples(
     nested = NestedProject(folder, properties=properties)
     for name in names:
         nested.test(name, body_of(name, count=count))
-    before = contents(SAMPLES_FOLDER)
+    before, tags = contents(SAMPLES_FOLDER), own_tags()
     with running(nested, "-j2") as (process, owner):
         try:
-            process.wait(150)
+            process.wait(270)
         except subprocess.TimeoutExpired:
             pytest.fail(f"no end:\n{nested.said()}")
         left = names_of(engine, owner)
-        # What a sample calls by a name of its own tells nothing of its owner.
-        left |= set(docker("image", "ls", "--quiet", "example/*").split())
+        left |= own_tags() - tags
     return Outcome(
         results=nested.results(),
         before=before,

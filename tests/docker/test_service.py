@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ CASES = {
     "endless_job": Case(
         outcome="TIMED OUT",
         body=f"{SERVICE}.run({SLEEP}, foreground=True, timeout=1)",
-        reason="service web ends: not within 1 s",
+        reason="service web ends: not within 1 s: its tasks: 1 running",
     ),
     "bad_update": Case(
         body=f"{SERVICE}.run({SLEEP}, extraArgs=['--stop-grace-period=10ms'])"
@@ -268,6 +269,35 @@ def test_what_others_have_stays(
     assert results["others_secret"].outcome == "BLOCKED"
     found = engine.inspect_data(Kind.SECRET, OTHERS)
     assert (found["ID"], found["Spec"]["Labels"]) == (others, {"theirs": "yes"})
+
+
+#: A test that is always in the middle of a service's life.
+BUSY = f"""
+    for number in range(100):
+        secret = self.docker.secret('{SECRET}')
+        web = {SERVICE}.useSecret(secret).run({SLEEP}, replicas=2).log(f'web{{number}}')
+        self.docker.service('{BUSYBOX}', 'job').run(['true'], foreground=True)
+        web.scale(3).update(env={{'A': number}}, extraArgs=['--stop-grace-period=1ms'])
+"""
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.3, 0.5, 0.8, 1.2, 1.7])
+def test_a_run_that_is_killed_while_services_start_leaves_nothing(
+    engine: ApiEngine, tmp_path: Path, moment: float
+) -> None:
+    """Tasks that are being started then are removed as well."""
+    project = NestedProject(tmp_path)
+    project.test("busy", BUSY)
+    with running(project) as (process, owner):
+        eventually(lambda: owned_by(engine, owner), what="it has something")
+        threading.Event().wait(moment)
+        process.kill()
+        process.wait()
+        eventually(
+            lambda: not owned_by(engine, owner), what="all of it is gone", timeout=8
+        )
+        threading.Event().wait(0.5)
+        assert owned_by(engine, owner) == [], "something came back"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -53,6 +53,8 @@ class Build:
         dockerfile: The Dockerfile as the file says it; empty if it does not.
         inline: Whether the Dockerfile is in the compose file itself.
         image: What the result is called; empty if the file does not say.
+        args: The build arguments and their values.
+        hidden: Whether the service is in profiles, so that it may not be built at all.
     """
 
     service: str
@@ -60,6 +62,8 @@ class Build:
     dockerfile: str
     inline: bool
     image: str = ""
+    args: tuple[tuple[str, str], ...] = ()
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +232,20 @@ class ComposeFile(Document):
             dockerfile=self.resolve(place.say("dockerfile")),
             inline=place.say("dockerfile_inline") != "",
             image=self.resolve(at.say("image")),
+            args=tuple(self._build_args(place.get("args"))),
+            hidden=at.get("profiles") is not None,
         )
+
+    def _build_args(self, place: Place | None) -> Iterator[tuple[str, str]]:
+        """Yield build arguments; one without a value has that of the variable."""
+        if place is None:
+            return
+        for each in place.items:
+            name, equals, value = self.resolve(each.text or "").partition("=")
+            yield name, value if equals else self._variables.get(name, "")
+        for name, each in place.values().items():
+            said = self.resolve(each.text or "")
+            yield name, said or self._variables.get(name, "")
 
     def include(self, place: Place) -> Include:
         """Return what an entry of ``include`` means."""

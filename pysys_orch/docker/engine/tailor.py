@@ -32,7 +32,7 @@ from pysys_orch.docker.engine.composefile import (
     whole,
     without_variables,
 )
-from pysys_orch.docker.engine.dockerfile import canonical_reference
+from pysys_orch.docker.engine.dockerfile import canonical_reference, substitute_images
 from pysys_orch.docker.engine.yamltext import (
     Draft,
     Items,
@@ -90,7 +90,7 @@ class Wishes:
         ports: Published numbers that the engine chooses anew; None is all of them.
         host_paths: Absolute paths by the paths that the file mounts.
         builds: Absolute build contexts by those in the file.
-        dockerfiles: Absolute paths of Dockerfiles by path and Dockerfile of a `Build`.
+        dockerfiles: Absolute paths of Dockerfiles by what is built from them.
         files: Tailored copies by the path in ``include`` or ``extends``.
         variables: What variables in the file stand for.
         base: What relative paths are made absolute against; None leaves them.
@@ -104,7 +104,7 @@ class Wishes:
     ports: frozenset[int] | None = None
     host_paths: Mapping[str, str] = field(default_factory=dict)
     builds: Mapping[str, str] = field(default_factory=dict)
-    dockerfiles: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    dockerfiles: Mapping[Build, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
@@ -395,9 +395,10 @@ class _Tailoring:
             return
         said = place.text or place.say("context") or "."
         context = self._context(build, said)
-        dockerfile = None
-        if not build.inline:
-            dockerfile = self._wishes.dockerfiles.get((build.path, build.dockerfile))
+        inline = place.get("dockerfile_inline")
+        if inline:
+            self._inline(inline)
+        dockerfile = self._wishes.dockerfiles.get(build)
         new = {}
         if context is not None:
             new["context"] = quoted(context)
@@ -412,6 +413,16 @@ class _Tailoring:
             self._draft.replace(place, flow_mapping({"context": quoted(said)} | new))
         elif new:
             self._draft.replace(place, new["context"])
+
+    def _inline(self, place: Place) -> None:
+        """Substitute images in a Dockerfile within the file."""
+        text = place.text or ""
+        changed = substitute_images(text, self._wishes.images)
+        unused = set(changed.unused)
+        matched = set(self._wishes.images) - unused
+        self._used |= {("imageSubst", image) for image in matched}
+        if changed.text != text:
+            self._draft.replace(place, quoted(changed.text))
 
     def _context(self, build: Build, said: str) -> str | None:
         """Return the new context of a build; None if it stays as it is."""
@@ -483,11 +494,11 @@ class _Tailoring:
         if wanted is None or asked or not numbers:
             self._move(port, ports, entry)
         elif not port.host_ip and not self._wishes.stack:
-            if isinstance(entry.content, Pairs):
+            if isinstance(entry.content, Pairs) and not self._is_short(entry):
                 self._draft.put(entry.content, "host_ip", quoted(_LOOPBACK))
             else:
                 new = _short(_LOOPBACK, port.published, port.target, port.protocol)
-                self._draft.replace(entry, new)
+                self._draft.replace_item(ports, entry, [new])
 
     def _move(self, port: Port, ports: Items, entry: Place) -> None:
         """Have the engine choose the number of a port."""
@@ -519,9 +530,11 @@ class _Tailoring:
         self._draft.replace_item(ports, entry, new)
 
     def _is_short(self, entry: Place) -> bool:
-        """Return whether the short syntax can say what a long port says."""
-        mode = self._file.resolve(entry.say("mode"))
-        return entry.values().keys() <= _SHORT_PORT_KEYS and mode in {"", "ingress"}
+        """Return whether the short syntax can say what a long port says to compose.
+
+        That takes no notice of the mode, and its first version knows no host address.
+        """
+        return entry.values().keys() <= _SHORT_PORT_KEYS
 
     # Names
 

@@ -34,3 +34,5 @@ class PySysTest(BaseTest):
 		later.run(['sh', '-c', 'sleep 0.3; echo done; exit 3'], extraArgs=['--mode', 'replicated-job', '--restart-condition', 'none']).log('later')
 		self.assertThat('code == 3', code=later.waitForExit())
 		self.assertGrep('later.out', '^done$')
+		once = DockerService.fromImage(image, 'once').run(['sh', '-c', 'exit 5'], extraArgs=['--restart-condition=none'], replicas=2)
+		self.assertThat('code == 5', code=once.waitForExit())

@@ -51,6 +51,10 @@ class PySysTest(BaseTest):
 		mine.log('arguments').waitForLog('from the host')
 		self.says('arguments.1.*', '65534\n12\nblue, 4\nfrom the host\n')
 
+		# On every node of the swarm.
+		everywhere = self.service('everywhere').run(['sleep', '600'], extraArgs=['--mode', 'global'])
+		self.assertThat('state == "running"', state=everywhere.waitForReplicas().getContainer().getState())
+
 		# What has no value is taken from the environment of the client, which is clean but for what it is given.
 		clean = self.service('clean').run(['sh', '-c', 'env; echo END; exec sleep 600'], extraArgs=['-e', 'COLOUR', '-e', 'HOSTTYPE'], environs={'COLOUR': 'green'})
 		clean.waitForLog('^END$')

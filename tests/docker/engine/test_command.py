@@ -311,7 +311,7 @@ def docker(engine: ApiEngine, owner: Owner) -> Docker:
         (["run", "UPPER:1"], r".*repository name .*must be lowercase\.?"),
         (
             ["run", "-d", "--name", "NAME", "--network", "po-none", BUSYBOX],
-            r"network po-none not found\.?",
+            r"(Could not attach to network po-none: .*)?network po-none not found\.?",
         ),
         (["exec", "po-none", "true"], "No such container: po-none"),
         (["nosuchcommand"], ".*'nosuchcommand' is not a docker command.*"),

@@ -190,6 +190,18 @@ def test_a_survey_tells_what_a_file_says() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "args",
+    ["{A: x, B: '$V', C: }", "[A=x, B=$V, C]", "{A: x, <<: {B: '${V}', C: null}}"],
+)
+def test_build_arguments_are_told_however_they_are_written(args: str) -> None:
+    """One without a value has that of the variable of its name."""
+    text = f"services: {{a: {{build: {{args: {args}}}}}}}"
+    (build,) = survey(text, name="f", variables={"V": "v", "C": "c"}).builds
+    assert dict(build.args) == {"A": "x", "B": "v", "C": "c"}
+    assert not build.hidden
+
+
 @pytest.mark.parametrize("text", ["a: 1", "services:", "services: []", "services: x"])
 def test_a_file_without_services_is_refused(text: str) -> None:
     """The message says what a compose file needs."""

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pysys_orch.docker.engine.tailor import (
+    Build,
     Moved,
     Tailored,
     Wishes,
@@ -133,6 +134,18 @@ def test_only_what_is_substituted_changes() -> None:
     assert found.warnings == ()
 
 
+def test_images_in_a_dockerfile_within_the_file_are_substituted() -> None:
+    """It builds from what it is told to, like one that is a file."""
+    text = (
+        "services:\n  a:\n    build:\n      dockerfile_inline: |\n"
+        "        FROM redis AS one\n        RUN echo redis\n"
+    )
+    found = done(text, images={"redis": "mine:1", "other": "x"})
+    build = yaml.safe_load(found.text)["services"]["a"]["build"]
+    assert build == {"dockerfile_inline": "FROM mine:1 AS one\nRUN echo redis\n"}
+    assert found.used == {("imageSubst", "redis")}
+
+
 def test_an_image_that_is_built_gets_a_name_of_its_own() -> None:
     """Of two copies, neither runs what the other has built."""
     text = (
@@ -224,10 +237,7 @@ def test_an_image_elsewhere_is_not_touched() -> None:
         ("'${X:-8080}:80'", '"127.0.0.1::80"'),
         ("{target: 80, published: 8080}", '"127.0.0.1::80"'),
         ("{target: 80, host_ip: 0.0.0.0, mode: ingress}", '"0.0.0.0::80"'),
-        (
-            "{target: 80, published: 8080, mode: host}",
-            '{host_ip: "127.0.0.1", target: 80, published: "0", mode: host}',
-        ),
+        ("{target: 80, published: 8080, mode: host}", '"127.0.0.1::80"'),
         (
             "{target: 80, host_ip: '::1', name: x}",
             "{published: \"0\", target: 80, host_ip: '::1', name: x}",
@@ -250,10 +260,7 @@ def test_the_engine_chooses_every_number(entry: str, expected: str) -> None:
         ("'${X:-}:${Y:-8080}:80'", '"127.0.0.1:8080:80"'),
         ("3000-3001:80-81", '"127.0.0.1:3000-3001:80-81"'),
         ("'0.0.0.0:8080:80'", "'0.0.0.0:8080:80'"),
-        (
-            "{target: 80, published: 8080}",
-            '{host_ip: "127.0.0.1", target: 80, published: 8080}',
-        ),
+        ("{target: 80, published: 8080}", '"127.0.0.1:8080:80"'),
         (
             "{target: 80, published: 8080, host_ip: 0.0.0.0}",
             "{target: 80, published: 8080, host_ip: 0.0.0.0}",
@@ -386,7 +393,11 @@ def test_a_build_context_is_replaced(line: str, expected: str) -> None:
     found = service(
         line,
         builds={"./x": "/real"},
-        dockerfiles={("./x", "D"): "/t/D", ("x", "D"): "no", ("./z", ""): "/t/z"},
+        dockerfiles={
+            Build(service="a", path="./x", dockerfile="D", inline=False): "/t/D",
+            Build(service="b", path="./x", dockerfile="D", inline=False): "no",
+            Build(service="a", path="./z", dockerfile="", inline=False): "/t/z",
+        },
     )
     assert found == expected
 
@@ -489,7 +500,8 @@ def test_what_reaches_outside_is_said() -> None:
         "service 'a': build '../x' reaches outside of the project's directory",
         "service 'b': dockerfile '../D' reaches outside of its build context",
     )
-    assert done(text, dockerfiles={("y", "../D"): "/D"}).warnings[1:] == (
+    built = Build(service="b", path="y", dockerfile="../D", inline=False)
+    assert done(text, dockerfiles={built: "/D"}).warnings[1:] == (
         "service 'c': build '../z' reaches outside of the project's directory",
     )
 

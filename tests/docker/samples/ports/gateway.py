@@ -10,7 +10,8 @@ class Gateway(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(f"port {self.server.server_address[1]}\n".encode())
+        assert isinstance(self.server, HTTPServer)
+        self.wfile.write(f"port {self.server.server_port}\n".encode())
 
 
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
