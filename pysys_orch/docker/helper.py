@@ -405,7 +405,7 @@ def existing(path: Path, what: str) -> Path:
     if path.exists():
         return path
     siblings = path.parent.iterdir() if path.parent.is_dir() else ()
-    hint = nearest(path.name, [each.name for each in siblings])
+    hint = nearest(path.name, sorted(each.name for each in siblings))
     message = f"{what} {path} does not exist{hint}"
     raise ConfigError(message)
 

@@ -58,7 +58,8 @@ class Running(DockerBelonging):
         super().__init__(parent, displayName)
         self._name = ""
         self._followers: dict[str, Log] = {}  # by what the names of files begin with
-        self._lock = threading.Lock()
+        self._ownLogs: dict[str, str] = {}  # that, by what was asked for
+        self._lock = threading.RLock()
 
     def getName(self) -> str:
         """Return its name on the engine; empty before it was run."""
@@ -308,12 +309,13 @@ class Running(DockerBelonging):
         self._ownLog(stem)
 
     def _ownLog(self, stem: str) -> Log:
-        for follower in self._followers.values():
-            return follower
-        folder = Path(self.parent.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        free = reserveFile(folder, stem, ".out").name.removesuffix(".out")
-        return self._follow(free)
+        with self._lock:
+            if stem not in self._followers and stem not in self._ownLogs:
+                folder = Path(self.parent.output)
+                folder.mkdir(parents=True, exist_ok=True)
+                free = reserveFile(folder, stem, ".out").name.removesuffix(".out")
+                self._ownLogs[stem] = free
+            return self._follow(self._ownLogs.get(stem, stem))
 
     def _waitForLog(
         self, expr: str, errorExpr: str | None, timeout: float
@@ -321,7 +323,9 @@ class Running(DockerBelonging):
         from pysys_orch.docker.engine.logs import LogScanner
 
         wanted, error = _pattern(expr), _pattern(errorExpr)
-        follower = self._ownLog(fileName(self.displayName))
+        follower = next(iter(self._followers.values()), None) or self._ownLog(
+            fileName(self.displayName)
+        )
         scanner = LogScanner(follower.out, follower.err)
         version = [0]
         late: list[re.Match[str]] = []

@@ -66,7 +66,7 @@ BUILDS = {
     ),
     "missing_context": Case(
         body="self.docker.image(dockerfile='Dockerfile', context='contxt')",
-        reason="build context .*/contxt does not exist",
+        reason=r"build context .*/contxt does not exist \(there is .*Dockerfile.*\)",
     ),
     "missing_other_file": Case(
         body="self.docker.image(dockerfile='Dockerfile', otherfiles=['Dockerfil'])",
