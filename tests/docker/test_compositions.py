@@ -433,6 +433,7 @@ def outcome(engine: ApiEngine, tmp_path_factory: pytest.TempPathFactory) -> Outc
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 @pytest.mark.parametrize("name", CASES)
 def test_a_reason_says_what_went_wrong_and_where_to_look(
     name: str, outcome: Outcome
@@ -447,6 +448,7 @@ def test_a_reason_says_what_went_wrong_and_where_to_look(
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 @pytest.mark.parametrize("name", CASES)
 def test_nobody_waits_long_for_a_reason(name: str, outcome: Outcome) -> None:
     """It is there in seconds, and so is the next test."""
@@ -457,6 +459,7 @@ def test_nobody_waits_long_for_a_reason(name: str, outcome: Outcome) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 @pytest.mark.parametrize("name", GOES_ON)
 def test_a_test_may_go_on_after_an_error(name: str, outcome: Outcome) -> None:
     """With ``up(abortOnError=False)`` the test is BLOCKED, but comes to its end."""
@@ -466,12 +469,14 @@ def test_a_test_may_go_on_after_an_error(name: str, outcome: Outcome) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 def test_nothing_is_left_of_what_went_wrong(outcome: Outcome) -> None:
     """Neither of what did not come up, nor of what came up and failed."""
     assert outcome.left == frozenset()
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 def test_a_failed_test_leaves_what_explains_its_services(outcome: Outcome) -> None:
     """Of each container: all that the engine knew of it, and its whole log."""
     result = outcome.results["assertion"]
@@ -497,6 +502,7 @@ def test_a_failed_test_leaves_what_explains_its_services(outcome: Outcome) -> No
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 def test_two_copies_in_one_test_have_logs_of_their_own(outcome: Outcome) -> None:
     """Nobody takes a line of one for one of the other."""
     result = outcome.results["two_copies"]
@@ -543,6 +549,7 @@ services:
 
 
 @pytest.mark.docker
+@pytest.mark.engine20
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
 def test_a_substitution_that_changes_nothing_is_told_of(

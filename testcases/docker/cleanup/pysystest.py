@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - whatever a test has made goes with it at once, and nobody else's things are touched """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 import pathlib
 import time

@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - a container as it is now becomes an image, which goes with the test """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 from pysys.basetest import BaseTest
 from pysys.constants import *

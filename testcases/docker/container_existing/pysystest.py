@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - a container that was started by others is wrapped, and goes with the test only if that owns it """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 import pathlib
 

@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - a command in the foreground has finished, and all of its output is there, when run returns """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 import pathlib
 

@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - the containers, networks and volumes of an environment are listed, and nobody else's """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 import os
 import pathlib

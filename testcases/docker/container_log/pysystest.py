@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - the log of a container is in two files, live, and complete once it has ended """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 import pathlib
 

@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - an image that is made by other means gets a unique name and goes with the test """
 __pysys_purpose__ = r""" """
-__pysys_groups__ = "engine20"
 
 import os
 import time

@@ -1,5 +1,6 @@
 __pysys_title__ = r""" Docker - the images and arguments that a Dockerfile names are given by the test """
 __pysys_purpose__ = r""" """
+__pysys_groups__ = "modernEngine" # 20.10 has no here-documents in Dockerfiles
 
 import pathlib
 

@@ -1,6 +1,5 @@
 __pysys_title__ = r""" Docker - an image and a container of the runner are made once, and serve all tests of the run """
 __pysys_purpose__ = r""" Each mode is one test; they may run in any order, or at the same time. """
-__pysys_groups__ = "engine20"
 __pysys_modes__ = lambda helper: helper.createModeCombinations(helper.makeAllPrimary({f'Test{number}': {} for number in range(3)}))
 
 import pathlib
