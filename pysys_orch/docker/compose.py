@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.helper import says
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
@@ -15,6 +16,10 @@ from pysys_orch.errors import ConfigError
 
 log = logging.getLogger("pysys.orch.docker")
 
+#: Where version 2 and version 1 say which service it was that they could not pull.
+_PULLING = re.compile(
+    r"^ (\S+) Error |^Pulling (\S+) \(\S+\)\.\.\.\n.*\n*\Z", re.MULTILINE
+)
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)+\S*)")
 
 
@@ -74,6 +79,13 @@ def findCompose(parent: Parent) -> ComposeProgram:
             session.compose = _ask(parent, session)
             log.info("Compose is %s %s", session.compose.name, session.compose.version)
         return session.compose
+
+
+def complaint(output: str) -> str:
+    """Return what a compose program that failed says in its last words, and of whom."""
+    said = last_words(output)
+    match = _PULLING.search(output)
+    return f"service {match[1] or match[2]}: {said}" if match else said
 
 
 def _ask(parent: Parent, session: Session) -> ComposeProgram:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pysys_orch.docker.compose import findCompose
+from pysys_orch.docker.compose import complaint, findCompose
 from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import converge, ready
@@ -22,9 +22,6 @@ from pysys_orch.errors import (
     NotFoundError,
     WaitTimeoutError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("pysys.orch.docker")
 
@@ -193,13 +190,21 @@ class DockerComposition(Deployment):
         state = converge.judge(self._inspections(), now=self._engine().now)
         if state.failed:
             self._complain(state)
-        said = last_words(fileText(done.stderr)) or last_words(fileText(done.stdout))
+        said = complaint(fileText(done.stderr)) or last_words(fileText(done.stdout))
+        if said == "no service selected":
+            raise ConfigError(self._nothingUp())
         message = (
             f"`{program.name} {words[0]}` of {self._file.name} exited with "
             f"{done.process.exitStatus}: {said or 'no error output'} "
             f"(see {Path(done.stderr).name})"
         )
         raise DockerError(message)
+
+    def _nothingUp(self) -> str:
+        return (
+            f"{self._file.name} brought up no container: are all its services in "
+            "profiles? Enable these by up(profiles=[...])"
+        )
 
     def _waitUntilUp(self, deadline: float, timeout: float) -> None:
         """Wait until all containers run.
@@ -214,11 +219,7 @@ class DockerComposition(Deployment):
         def look() -> bool | None:
             inspections = self._inspections()
             if not inspections:
-                message = (
-                    f"{self._file.name} brought up no container: are all its services "
-                    "in profiles? Enable these by up(profiles=[...])"
-                )
-                raise ConfigError(message)
+                raise ConfigError(self._nothingUp())
             state = converge.judge(inspections, now=self._engine().now)
             last[:] = [state]
             if state.failed:

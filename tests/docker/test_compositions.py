@@ -136,14 +136,15 @@ FILES = {
     ),
     "only_profiles": Case(
         compose=web("command: sleep 600", "profiles: [debug]"),
-        reason=r".*(no container|no service selected).*",
+        reason=r"compose\.yml brought up no container: are all its services in "
+        r"profiles\? Enable these by up\(profiles=\[\.\.\.\]\)",
     ),
 }
 
 IMAGES = {
     "unknown_image": Case(
         compose=f"services: {{web: {{image: '{NOWHERE}'}}}}\n",
-        reason=r"`docker compose up` of compose\.yml exited with \d+: .*"
+        reason=r"`.*compose up` of compose\.yml exited with \d+: service web: .*"
         rf"{NOWHERE.partition('/')[0]}.*connection refused.* \(see compose_up\.err\)",
         evidence={"compose_up.err": "connection refused"},
     ),
@@ -574,3 +575,47 @@ def test_a_substitution_that_changes_nothing_is_told_of(
         else:
             assert result.outcome == "PASSED", result
             assert re.search(f"WARN .*{re.escape(said)}", log), log
+
+
+# What reaches outside -----------------------------------------------------------------
+
+_REACHING = """
+services:
+  web:
+    build: ./app
+    command: sh -c 'cd /in; readlink away; readlink near; cat away near extra; true'
+  other:
+    build: ../beside
+    command: "true"
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.engine20
+@pytest.mark.usefixtures("engine")
+def test_what_reaches_out_of_the_sample_is_told_of(tmp_path: Path) -> None:
+    """A link is built from as a link: what it points to stays where it is."""
+    secret = tmp_path / "secret"
+    secret.write_text("not for the image\n")
+    project = NestedProject(tmp_path / "project")
+    body = """
+    copy = DockerComposition(
+        self, 'compose.yml', additionalFiles={'./app': [f'{self.input}/extra']}
+    ).up().log()
+    copy.getContainer('web').waitForExit()
+"""
+    folder = project.test("reaching", body, **{"compose.yml": _REACHING, "extra": "x"})
+    for each in (folder / "app", folder.parent / "beside"):
+        each.mkdir()
+        (each / "Dockerfile").write_text(f"{FROM}COPY . /in/\n")
+    (folder / "app" / "near").symlink_to("Dockerfile")
+    (folder / "app" / "away").symlink_to(secret)
+    assert project.run(timeout=100) == 0, project.said()
+
+    result = project.results()["reaching"]
+    log = (result.output / "run.log").read_text(encoding="utf-8")
+    assert re.search("WARN .*/app/away is a link to outside of its build context", log)
+    assert "near is a link" not in log
+    assert re.search("WARN .*service 'other': build '../beside' reaches outside", log)
+    said = (result.output / "web.out").read_text(encoding="utf-8")
+    assert said == f"{secret}\nDockerfile\n{FROM}COPY . /in/\nx"
