@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
+from pysys_orch.docker.envfile import readVariables
 from pysys_orch.docker.helper import fileText, nearest
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
@@ -56,7 +57,8 @@ class DockerComposition(Deployment):
 
         Returns once every service runs: is healthy where it has a health check, has
         ended with 0 where it is not meant to stay. Containers that have changed since
-        an earlier call are killed and made anew.
+        an earlier call are killed and made anew. Nothing is waited for that was there
+        and did not run before, and that compose left alone.
 
         Args:
             abortOnError: Whether to end the test if one does not.
@@ -71,13 +73,15 @@ class DockerComposition(Deployment):
         with self.reporting(abortOnError=abortOnError):
             deadline = Session.of(self.parent).clock.instant() + timeout
             self._begin(environs, stack=False)
+            concerned = self._changed()
             self._compose(
                 ["up", "--detach", "--timeout=0", *extraArgs],
                 [word for each in profiles for word in ("--profile", each)],
                 timeout,
+                concerned,
             )
             self._forgetRemoved()
-            self._waitUntilUp(deadline, timeout)
+            self._waitUntilUp(deadline, timeout, concerned)
             log.info("Brought up %s as %s", self.displayName, self._name)
         return self
 
@@ -86,7 +90,7 @@ class DockerComposition(Deployment):
     ) -> DockerComposition:
         """Change how many containers a service has, and wait until they run.
 
-        Those that are too many are killed.
+        Those that are too many are killed. Other services do not matter.
 
         Args:
             service: Its name in the file.
@@ -99,10 +103,14 @@ class DockerComposition(Deployment):
             self._requireService(service)
             words = ["--no-recreate", "--no-deps", "--timeout=0"]
             words += ["--scale", f"{service}={replicas}"]
-            self._compose(["up", "--detach", *words, service], [], timeout)
+
+            def concerned(found: Mapping[str, Any]) -> bool:
+                return _place(found)[0] == service
+
+            self._compose(["up", "--detach", *words, service], [], timeout, concerned)
             self._forgetRemoved()
-            if replicas or self._inspections():
-                self._waitUntilUp(deadline, timeout)
+            if replicas:
+                self._waitUntilUp(deadline, timeout, concerned)
         return self
 
     def getContainer(self, service: str, index: int = 1) -> DockerContainer:
@@ -150,20 +158,37 @@ class DockerComposition(Deployment):
         return session.name(self.parent, self.displayName)
 
     def _variables(self, environs: Mapping[str, str] | None) -> dict[str, str]:
-        from dotenv import dotenv_values
-
-        told = dotenv_values(self._file.parent / ".env")
-        beside = {key: text for key, text in told.items() if text is not None}
+        known = super()._variables(environs)
         return {
-            **beside,
-            **super()._variables(environs),
+            **readVariables(self._file.parent / ".env", known),
+            **known,
             "COMPOSE_PROJECT_NAME": self._name,
         }
 
+    def _changed(self) -> Callable[[Mapping[str, Any]], bool]:
+        """Return what tells whether a container runs or has changed since now."""
+        before = {str(each["Id"]): _phase(each) for each in self._inspections()}
+
+        def hasChanged(found: Mapping[str, Any]) -> bool:
+            phase = _phase(found)
+            return phase[0] == "running" or before.get(str(found["Id"])) != phase
+
+        return hasChanged
+
     def _compose(
-        self, words: Sequence[str], options: Sequence[str], timeout: float
+        self,
+        words: Sequence[str],
+        options: Sequence[str],
+        timeout: float,
+        concerned: Callable[[Mapping[str, Any]], bool],
     ) -> None:
         """Run a command of compose.
+
+        Args:
+            words: The command with its own arguments.
+            options: Those that go before it.
+            timeout: Seconds.
+            concerned: Which containers are to run after it.
 
         Raises:
             DockerError: It failed; with what it said, and how its containers are.
@@ -187,7 +212,8 @@ class DockerComposition(Deployment):
         )
         if done.process is None or done.process.exitStatus == 0:
             return
-        state = converge.judge(self._inspections(), now=self._engine().now)
+        looked = list(filter(concerned, self._inspections()))
+        state = converge.judge(looked, now=self._engine().now)
         if state.failed:
             self._complain(state)
         said = complaint(fileText(done.stderr)) or last_words(fileText(done.stdout))
@@ -206,8 +232,13 @@ class DockerComposition(Deployment):
             "profiles? Enable these by up(profiles=[...])"
         )
 
-    def _waitUntilUp(self, deadline: float, timeout: float) -> None:
-        """Wait until all containers run.
+    def _waitUntilUp(
+        self,
+        deadline: float,
+        timeout: float,
+        concerned: Callable[[Mapping[str, Any]], bool],
+    ) -> None:
+        """Wait until all containers run that are concerned.
 
         Raises:
             ContainerGoneError: One will not.
@@ -220,7 +251,8 @@ class DockerComposition(Deployment):
             inspections = self._inspections()
             if not inspections:
                 raise ConfigError(self._nothingUp())
-            state = converge.judge(inspections, now=self._engine().now)
+            looked = list(filter(concerned, inspections))
+            state = converge.judge(looked, now=self._engine().now)
             last[:] = [state]
             if state.failed:
                 self._complain(state)
@@ -309,16 +341,17 @@ class DockerComposition(Deployment):
             ConfigError: There is no such service in the file.
             ContainerGoneError: It has no such container.
         """
-        if (service, index) in self._parts:
-            return self._parts[service, index]
         self._requireUp()
-        for each in self._inspections():
-            if _place(each) != (service, index):
-                continue
-            name = service if index == 1 else f"{service}.{index}"
-            part = DockerContainer.wrapping(self.parent, each, name, self._environs)
-            self._parts[service, index] = part
-            return part
+        with self._lock:
+            if (service, index) in self._parts:
+                return self._parts[service, index]
+            for each in self._inspections():
+                if _place(each) != (service, index):
+                    continue
+                name = service if index == 1 else f"{service}.{index}"
+                part = DockerContainer.wrapping(self.parent, each, name, self._environs)
+                self._parts[service, index] = part
+                return part
         self._requireService(service)
         message = f"service {service} of {self.displayName} has no container {index}"
         raise ContainerGoneError(message)
@@ -330,10 +363,17 @@ class DockerComposition(Deployment):
             DockerError: A log is not complete.
         """
         there = {str(each["Id"]) for each in self._inspections()} if self._parts else ()
-        for place, part in list(self._parts.items()):
-            if all(each.id not in there for each in part.resources()):
-                del self._parts[place]
-                part.end()
+        with self._lock:
+            gone = [
+                self._parts.pop(place)
+                for place, part in list(self._parts.items())
+                if all(each.id not in there for each in part.resources())
+            ]
+        for part in gone:
+            part.end()
+
+    def _there(self) -> Collection[str]:
+        return {_place(each)[0] for each in self._inspections()}
 
     def _publishedPorts(self) -> Iterator[tuple[str, str, str]]:
         for each in self._inspections():
@@ -341,6 +381,11 @@ class DockerComposition(Deployment):
             for inside, places in bindings.items():
                 for place in places or ():
                     yield str(place.get("HostPort")), _place(each)[0], inside
+
+
+def _phase(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a container does, and since when."""
+    return str(found["State"]["Status"]), str(found["State"].get("StartedAt"))
 
 
 def _place(found: Mapping[str, Any]) -> tuple[str, int]:

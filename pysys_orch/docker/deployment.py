@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class Deployment(DockerBelonging):
         self._substitutions = Substitutions()
         self._tailored: Tailored | None = None
         self._parts: dict[Any, Any] = {}  # helpers of what it consists of
+        self._lock = threading.RLock()  # of these
         self._registered = False
         with self.reporting():
             self._substitutions = Substitutions.of(
@@ -96,8 +98,8 @@ class Deployment(DockerBelonging):
         """Return where a published port has gone.
 
         Args:
-            port: The published port as in the file; or, with *service*, the port inside
-                its container.
+            port: The published port as in the file, ``"53/udp"`` for one that is not
+                TCP; or, with *service*, the port inside its container.
             service: The service's name in the file.
 
         Returns:
@@ -153,7 +155,9 @@ class Deployment(DockerBelonging):
 
     def detach(self) -> None:
         """Stop reading."""
-        for part in list(self._parts.values()):
+        with self._lock:
+            parts = list(self._parts.values())
+        for part in parts:
             part.detach()
 
     # Inside ---------------------------------------------------------------------------
@@ -188,7 +192,8 @@ class Deployment(DockerBelonging):
         """
         session = Session.of(self.parent)
         self._requireName()
-        self._environs = environs
+        # Where a shell would be that brings it up.
+        self._environs = {"PWD": str(self._file.parent), **(environs or {})}
         engine = session.engine(environs)
         if not self._registered:
             self._registered = True
@@ -199,7 +204,7 @@ class Deployment(DockerBelonging):
             self.parent,
             self._name,
             self._substitutions,
-            self._variables(environs),
+            self._variables(self._environs),
             stack=stack,
         ).make(self._file)
         if session.settings.keep:
@@ -235,13 +240,26 @@ class Deployment(DockerBelonging):
             ConfigError: The file publishes no such port.
         """
         tailored = self._requireUp()
-        for each in tailored.moved:
-            if str(each.published) == port:
-                return each.service, f"{each.target}/{each.protocol}"
-        for number, service, inside in self._publishedPorts():
-            if number == port:
-                return service, inside
-        known = [str(each.published) for each in tailored.moved if each.published]
+        number, slash, protocol = port.partition("/")
+        found = [
+            (each.service, f"{each.target}/{each.protocol}")
+            for each in tailored.moved
+            if str(each.published) == number and protocol in {"", each.protocol}
+        ]
+        found += [
+            (service, inside)
+            for published, service, inside in self._publishedPorts()
+            if published == number and (not slash or inside.endswith(f"/{protocol}"))
+        ]
+        if found:
+            there = self._there()
+            # Of services of which only one is to be up, all may publish a port.
+            return next((each for each in found if each[0] in there), found[0])
+        known = [
+            f"{each.published}/{each.protocol}".removesuffix("/tcp")
+            for each in tailored.moved
+            if each.published
+        ]
         message = (
             f"{self._file.name} publishes no port {port}{nearest(port, known)}: give "
             "the number as in the file, or the port inside and its service"
@@ -250,6 +268,10 @@ class Deployment(DockerBelonging):
 
     def _publishedPorts(self) -> Iterable[tuple[str, str, str]]:
         """Return the numbers that stayed, with their services and the ports inside."""
+        raise NotImplementedError
+
+    def _there(self) -> Collection[str]:
+        """Return the names of the services that are there."""
         raise NotImplementedError
 
     def _part(self, service: str, index: int = 1) -> Any:  # noqa: ANN401 -- its helper
@@ -263,12 +285,14 @@ class Deployment(DockerBelonging):
             DockerError: A log is not complete.
         """
         failures = []
-        for part in list(self._parts.values()):
+        with self._lock:
+            parts = list(self._parts.values())
+            self._parts.clear()
+        for part in parts:
             try:
                 part.end()
             except DockerError as failure:
                 failures.append(failure)
-        self._parts.clear()
         if failures:
             raise failures[0]
 

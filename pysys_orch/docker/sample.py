@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import context as contexts
 from pysys_orch.docker.engine import dockerfile, tailor
+from pysys_orch.docker.engine.dockerfile import canonical_reference
 from pysys_orch.docker.engine.ownership import Owner
+from pysys_orch.docker.envfile import readVariables
 from pysys_orch.docker.helper import existing, reserveFile
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.session import Session
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pysys.orch.docker")
 
-_REMOTE = re.compile(r"^(https?|git|ssh)://|^[\w.-]+@[\w.-]+:|^github\.com/")
 _MOST_FILES = 100  # that include each other
 
 
@@ -101,7 +102,7 @@ class Tailored:
     Attributes:
         file: The copy of the file itself.
         services: What it and what it includes call their services.
-        moved: Where published ports have gone.
+        moved: Where published ports of these have gone.
         contexts: Folders that were made to build from, to be removed in the end.
     """
 
@@ -109,6 +110,23 @@ class Tailored:
     services: tuple[str, ...]
     moved: tuple[tailor.Moved, ...]
     contexts: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What one file says.
+
+    Attributes:
+        services: Names of its services.
+        moved: Where the ports have gone that they publish themselves.
+        extends: What services are taken from.
+        copies: The copies of the files that they are taken from.
+    """
+
+    services: tuple[str, ...]
+    moved: tuple[tailor.Moved, ...]
+    extends: Mapping[str, tailor.Extends]
+    copies: Mapping[str, str]
 
 
 class Tailor:
@@ -137,12 +155,12 @@ class Tailor:
         self._variables = variables
         self._stack = stack
         self._owner = Session.of(parent).owner
-        self._copies: dict[tuple[Path, Path], Path] = {}
+        self._copies: dict[tuple[Path, Path, bool, bool], Path] = {}
+        self._files: dict[str, _Said] = {}  # by the copy
         self._contexts: dict[tuple[Path, tuple[Path, ...]], Path] = {}
         self._used: set[tuple[str, str]] = set()
         self._said: dict[str, dict[str, None]] = {}  # by option, what files have
-        self._services: dict[str, None] = {}
-        self._moved: list[tailor.Moved] = []
+        self._services: dict[str, str] = {}  # and the copies that they are in
         self._built: dict[str, str] = {}  # what the files call the images they build
 
     def make(self, file: Path) -> Tailored:
@@ -157,7 +175,11 @@ class Tailor:
         return Tailored(
             file=copy,
             services=tuple(self._services),
-            moved=tuple(dict.fromkeys(self._moved)),
+            moved=tuple(
+                moved
+                for service, copied in self._services.items()
+                for moved in self._moved(copied, service, frozenset())
+            ),
             contexts=tuple(self._contexts.values()),
         )
 
@@ -171,7 +193,7 @@ class Tailor:
         extended: bool = False,
     ) -> Path:
         """Return the tailored copy of a file whose relative paths begin at *folder*."""
-        key = (file.resolve(), folder.resolve())
+        key = (file.resolve(), folder.resolve(), rebase, extended)
         if key in self._copies:
             return self._copies[key]
         if len(self._copies) >= _MOST_FILES:
@@ -185,14 +207,15 @@ class Tailor:
         said = tailor.survey(text, name=str(file), variables=variables)
         self._note(said)
         if not extended:
-            self._services.update(dict.fromkeys(said.services))
-        references = self._references(said, folder, variables)
+            self._services.update(dict.fromkeys(said.services, str(copy)))
         self._built |= {
             each.image: builtName(self._project, each.image)
             for each in said.builds
-            if each.image and each.image not in self._wanted.images
+            if each.image and not self._isSubstituted(each.image)
         }
-        builds = [each for each in said.builds if not _REMOTE.match(each.path)]
+        includes = self._includes(said, folder, variables)
+        extends = self._extends(said, folder, variables)
+        builds = [each for each in said.builds if not tailor.is_remote(each.path)]
         contextOf = {each: self._contextOf(each.path, folder) for each in builds}
         tailored = tailor.tailor(
             text,
@@ -204,11 +227,13 @@ class Tailor:
                 host_paths=self._wanted.hostPaths,
                 builds={
                     each.path: str(made)
-                    for each, made in contextOf.items()
+                    for each, (_, made) in contextOf.items()
                     if made != _under(folder, each.path)
                 },
-                dockerfiles=self._dockerfiles(contextOf),
-                files=references,
+                dockerfiles=self._dockerfiles(contextOf, extended=extended),
+                includes=includes,
+                extends=extends,
+                extended=extended,
                 variables=variables,
                 base=str(folder) if rebase else None,
                 stack=self._stack,
@@ -218,7 +243,12 @@ class Tailor:
         )
         # What was substituted by path is noted where the path is looked up.
         self._used |= {each for each in tailored.used if each[0] != "buildSubst"}
-        self._moved += tailored.moved
+        self._files[str(copy)] = _Said(
+            services=said.services,
+            moved=tailored.moved,
+            extends={each.service: each for each in said.extends},
+            copies=extends,
+        )
         for warning in tailored.warnings:
             log.warning("%s: %s", file, warning)
         copy.write_text(tailored.text, encoding="utf-8", newline="")
@@ -226,23 +256,44 @@ class Tailor:
         copy.with_suffix(".diff").write_text(difference, encoding="utf-8", newline="")
         return copy
 
-    def _references(
+    def _moved(
+        self, copy: str, service: str, seen: frozenset[tuple[str, str]]
+    ) -> Iterator[tailor.Moved]:
+        """Yield where the ports of a service have gone, and those that it inherits."""
+        said = self._files[copy]
+        yield from (each for each in said.moved if each.service == service)
+        base = said.extends.get(service)
+        if base is None or (copy, service) in seen:
+            return
+        home = said.copies.get(base.file) if base.file else copy
+        if home is not None:
+            inherited = self._moved(home, base.base, seen | {(copy, service)})
+            yield from (replace(each, service=service) for each in inherited)
+
+    def _includes(
         self, said: tailor.Survey, folder: Path, variables: Mapping[str, str]
     ) -> dict[str, str]:
-        """Return the copies of the files that a file includes or extends."""
+        """Return the copies of the files that a file includes."""
         copies = {}
         for include in said.includes:
             for path in include.paths:
-                if _REMOTE.match(path):
+                if tailor.is_remote(path):
                     continue
                 first = _under(folder, include.paths[0])
                 place = include.project_directory
                 home = _under(folder, place) if place else first.parent
                 file = existing(_under(folder, path), "included file")
                 # Those of the including file come before its own.
-                known = {**_told(include, folder, home), **variables}
+                known = {**_told(include, folder, home, variables), **variables}
                 copies[path] = str(self._copy(file, home, known, rebase=False))
-        for path in said.extends:
+        return copies
+
+    def _extends(
+        self, said: tailor.Survey, folder: Path, variables: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the copies of the files that a file extends."""
+        copies = {}
+        for path in filter(None, (each.file for each in said.extends)):
             file = existing(_under(folder, path), "extended file")
             copies[path] = str(
                 self._copy(file, file.parent, variables, rebase=True, extended=True)
@@ -251,8 +302,8 @@ class Tailor:
 
     # Builds ---------------------------------------------------------------------------
 
-    def _contextOf(self, path: str, folder: Path) -> Path:
-        """Return the folder that a build path stands for, with all that is added."""
+    def _contextOf(self, path: str, folder: Path) -> tuple[Path, Path]:
+        """Return the folder that a build path stands for, and one with all added."""
         real = _under(folder, path)
         if (key := self._match("buildSubst", self._wanted.builds, path)) is not None:
             real, names = self._wanted.builds[key]
@@ -260,11 +311,11 @@ class Tailor:
                 self._requireDockerfile(real, name, path)
         key = self._match("additionalFiles", self._wanted.files, path)
         if key is None:
-            return real
+            return real, real
         made = (real, self._wanted.files[key])
         if made not in self._contexts:
             self._contexts[made] = self._gather(*made)
-        return self._contexts[made]
+        return real, self._contexts[made]
 
     def _match(
         self, option: str, wanted: Mapping[str, object], path: str
@@ -301,14 +352,17 @@ class Tailor:
         return into
 
     def _dockerfiles(
-        self, contextOf: Mapping[tailor.Build, Path]
+        self, contextOf: Mapping[tailor.Build, tuple[Path, Path]], *, extended: bool
     ) -> dict[tailor.Build, str]:
-        """Return the tailored copies of the Dockerfiles that change."""
+        """Return the tailored copies of the Dockerfiles that change or stand apart."""
         copies: dict[tailor.Build, str] = {}
         made: dict[tuple[Path, str], str] = {}  # by the file, and what became of it
-        for build, context in contextOf.items():
-            file = context / (build.dockerfile or "Dockerfile")
-            if build.inline or (build.hidden and not file.exists()):
+        for build, (real, context) in contextOf.items():
+            stands_apart = context != real and tailor.is_outside(build.dockerfile)
+            place = real if stands_apart else context
+            file = place / (build.dockerfile or "Dockerfile")
+            is_optional = extended or build.hidden or self._isSubstituted(build.image)
+            if build.inline or (is_optional and not file.exists()):
                 continue
             existing(file, "Dockerfile")
             text = file.read_bytes().decode("utf-8", "surrogateescape")
@@ -316,12 +370,14 @@ class Tailor:
                 # BuildKit of some engines takes the whole engine down over it.
                 message = f"{file} has no FROM instruction: it makes no image"
                 raise ConfigError(message)
-            images = {**self._built, **self._wanted.images}
+            images = tailor.substitutes(build, self._built, self._wanted.images)
             changed = dockerfile.substitute_images(
                 text, images, build_args=dict(build.args)
             )
             self._note_images(changed)
             if changed.text == text:
+                if stands_apart:
+                    copies[build] = str(file)
                 continue
             if (file, changed.text) not in made:
                 name = f"{file.name}.{build.service}"
@@ -388,6 +444,10 @@ class Tailor:
                     raise ConfigError(words)
                 log.warning("%s", words)
 
+    def _isSubstituted(self, image: str) -> bool:
+        wanted = map(canonical_reference, self._wanted.images)
+        return bool(image) and canonical_reference(image) in wanted
+
     def _isOurs(self, name: str) -> bool:
         return Owner.parse(name) == self._owner
 
@@ -413,13 +473,14 @@ def _read(file: Path) -> str:
         raise ConfigError(message) from None
 
 
-def _told(include: tailor.Include, folder: Path, home: Path) -> dict[str, str]:
+def _told(
+    include: tailor.Include, folder: Path, home: Path, known: Mapping[str, str]
+) -> dict[str, str]:
     """Return the variables of an included file's own env files."""
-    from dotenv import dotenv_values
-
-    files = [_under(folder, each) for each in include.env_files] or [home / ".env"]
-    told = {key: text for each in files for key, text in dotenv_values(each).items()}
-    return {key: text for key, text in told.items() if text is not None}
+    told: dict[str, str] = {}
+    for each in include.env_files or [str(home / ".env")]:
+        told |= readVariables(_under(folder, each), {**told, **known})
+    return told
 
 
 def _under(folder: Path, path: str) -> Path:

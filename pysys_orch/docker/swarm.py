@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class DockerSwarm(Deployment):
                     *extraArgs,
                     self._name,
                 ],
-                environs=environs,
+                environs=self._environs,
                 timeout=timeout,
                 displayName="docker stack deploy",
                 displayNamePostfix=f" {self.displayName}",
@@ -139,11 +139,15 @@ class DockerSwarm(Deployment):
         """Return the helpers of all services that are there, by name in the file."""
         listed = self._engine().list_services([f"{STACK_LABEL}={self._name}"])
         found = {self._shortName(each): each for each in listed}
-        for name in sorted(found.keys() - self._parts.keys()):
-            self._parts[name] = DockerService.wrapping(
-                self.parent, found[name], name, self._environs
-            )
-        return {name: self._parts[name] for name in sorted(found)}
+        with self._lock:
+            for name in sorted(found.keys() - self._parts.keys()):
+                self._parts[name] = DockerService.wrapping(
+                    self.parent, found[name], name, self._environs
+                )
+            return {name: self._parts[name] for name in sorted(found)}
+
+    def _there(self) -> Collection[str]:
+        return self._services()
 
     def _shortName(self, found: Mapping[str, Any]) -> str:
         return str(found["Spec"]["Name"]).removeprefix(f"{self._name}_")

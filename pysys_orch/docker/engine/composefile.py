@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pysys_orch.docker.engine.yamltext import Document, Items, Pairs, Place
+from pysys_orch.docker.engine.yamltext import Document, Items, Pairs, Place, flow
 from pysys_orch.errors import ConfigError
 
 _PORT = re.compile(
@@ -19,9 +19,13 @@ _PORT = re.compile(
     r"(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>[A-Za-z]+))?",
     re.ASCII,
 )
+#: What an additional context begins with that is an image.
+IMAGE_SCHEME = "docker-image://"
 _NUMBERS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_REMOTE = re.compile(r"[\w+.-]+://|git@|github\.com/|(?:service|target):", re.ASCII)
+_REMOTE = re.compile(
+    r"[\w+.-]+://|[\w.-]+@[\w.-]+:|github\.com/|(?:service|target):", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,21 @@ class Include:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extends:
+    """What a service is taken from, variables resolved.
+
+    Attributes:
+        service: The service.
+        file: The file of the other one; empty if it is the same.
+        base: The other one.
+    """
+
+    service: str
+    file: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """What a file says, variables resolved, each thing once and in order.
 
@@ -92,7 +111,7 @@ class Survey:
         host_paths: Sources of bind mounts, and devices of volumes that are binds.
         builds: What the services are built from.
         includes: Files that are part of the project.
-        extends: Files that services are taken from.
+        extends: What services are taken from.
     """
 
     services: tuple[str, ...]
@@ -101,7 +120,7 @@ class Survey:
     host_paths: tuple[str, ...]
     builds: tuple[Build, ...]
     includes: tuple[Include, ...]
-    extends: tuple[str, ...]
+    extends: tuple[Extends, ...]
 
 
 def survey(text: str, *, name: str, variables: Mapping[str, str]) -> Survey:
@@ -125,15 +144,21 @@ def survey(text: str, *, name: str, variables: Mapping[str, str]) -> Survey:
             ports += [port] if port else []
     builds = [file.build(service, at) for service, at in file.services.items()]
     images = [place.say("image") for place in file.services.values()]
-    extends = [place.say("extends", "file") for place in file.services.values()]
+    contexts = [
+        file.resolve(part.path).removeprefix(IMAGE_SCHEME)
+        for place in file.services.values()
+        for part in file.other_paths(place)
+        if file.resolve(part.path).startswith(IMAGE_SCHEME)
+    ]
+    extends = [file.extends(service, at) for service, at in file.services.items()]
     return Survey(
         services=tuple(file.services),
-        images=file.resolved(images),
+        images=file.resolved([*images, *contexts]),
         ports=tuple(ports),
         host_paths=file.resolved(sources),
         builds=tuple(build for build in builds if build),
         includes=tuple(file.include(place) for place in entries(file.root, "include")),
-        extends=file.resolved(extends),
+        extends=tuple(each for each in extends if each),
     )
 
 
@@ -165,7 +190,8 @@ class ComposeFile(Document):
         self._variables = variables
         services = self.root.get("services")
         is_given = services is not None and isinstance(services.content, Pairs)
-        if not is_given and (services or not self.root.get("include")):
+        is_empty = services is None or flow(services.content) == "null"
+        if not is_given and not (is_empty and self.root.get("include")):
             message = f"{name}: a compose file needs `services`, a mapping of them"
             raise ConfigError(message)
         self.services = {
@@ -246,6 +272,17 @@ class ComposeFile(Document):
         for name, each in place.values().items():
             said = self.resolve(each.text or "")
             yield name, said or self._variables.get(name, "")
+
+    def extends(self, service: str, at: Place) -> Extends | None:
+        """Return what a service is taken from, if it is."""
+        place = at.get("extends")
+        if place is None:
+            return None
+        return Extends(
+            service=service,
+            file=self.resolve(place.say("file")),
+            base=self.resolve(place.text or place.say("service")),
+        )
 
     def include(self, place: Place) -> Include:
         """Return what an entry of ``include`` means."""

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pysys_orch.docker.engine.composefile import (
+    IMAGE_SCHEME,
     Build,
     ComposeFile,
+    Extends,
     Include,
     Part,
     Port,
@@ -49,6 +51,7 @@ from pysys_orch.errors import ConfigError
 
 __all__ = [
     "Build",
+    "Extends",
     "Include",
     "Moved",
     "Port",
@@ -57,13 +60,17 @@ __all__ = [
     "Wishes",
     "difference",
     "explain_unmatched",
+    "is_outside",
+    "is_remote",
     "replace_texts",
+    "substitutes",
     "survey",
     "tailor",
 ]
 
 _LOOPBACK = "127.0.0.1"
 _MAX_SERVICE_NAME = 63
+_RENEWING_POLICIES = frozenset({"always", "build", "daily", "weekly"})
 _TRUE = frozenset({"true", "yes", "on", "y"})
 # Every engine has these, nobody made them.
 _PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
@@ -91,7 +98,10 @@ class Wishes:
         host_paths: Absolute paths by the paths that the file mounts.
         builds: Absolute build contexts by those in the file.
         dockerfiles: Absolute paths of Dockerfiles by what is built from them.
-        files: Tailored copies by the path in ``include`` or ``extends``.
+        includes: Tailored copies by the path in ``include``.
+        extends: Tailored copies by the path in ``extends``.
+        extended: Whether the file is itself only extended: no part of the project but
+            what others take from it.
         variables: What variables in the file stand for.
         base: What relative paths are made absolute against; None leaves them.
         stack: Whether the file is for ``docker stack deploy``.
@@ -105,7 +115,9 @@ class Wishes:
     host_paths: Mapping[str, str] = field(default_factory=dict)
     builds: Mapping[str, str] = field(default_factory=dict)
     dockerfiles: Mapping[Build, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    includes: Mapping[str, str] = field(default_factory=dict)
+    extends: Mapping[str, str] = field(default_factory=dict)
+    extended: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
     stack: bool = False
@@ -260,6 +272,8 @@ class _Tailoring:
                 each.say("container_name") for each in self._file.services.values()
             )
             self._containers = set(self._file.resolved(names))
+        extended = (self._file.extends(*each) for each in self._file.services.items())
+        self._bases = {each.base for each in extended if each and not each.file}
 
     def done(self) -> Tailored:
         """Change everything that is to be changed, and return the result."""
@@ -291,6 +305,7 @@ class _Tailoring:
         if self._wishes.stack:
             self._check_length(service)
         self._image(service, place)
+        self._pull_policy(place)
         self._build(service, place)
         ports = place.get("ports")
         if ports and isinstance(ports.content, Items):
@@ -301,9 +316,10 @@ class _Tailoring:
         for part in self._file.bind_sources(place):
             self._host_path(part, is_relative_to_file=True)
         for part in self._file.other_paths(place):
-            self._make_absolute(part)
+            if not self._image_context(part):
+                self._make_absolute(part)
         for part in whole(place.get("extends", "file")):
-            if not self._copied(part):
+            if not self._copied(part, self._wishes.extends):
                 self._make_absolute(part)
         if not self._wishes.stack:
             self._container_name(service, place)
@@ -324,11 +340,8 @@ class _Tailoring:
         if place is None or place.text is None:
             return
         said = self._file.resolve(place.text)
-        matches = self._images.get(canonical_reference(said), [])
-        if matches:
-            self._used |= {("imageSubst", image) for image in matches}
-            best = said if said in matches else matches[0]
-            new = without_variables(self._wishes.images[best])
+        new = self._substitute(said)
+        if new is not None:
             self._draft.replace(place, quoted(new))
             if service.get("build"):
                 self._warnings.append(
@@ -338,6 +351,38 @@ class _Tailoring:
         elif canonical_reference(said) in self._built and not self._wishes.stack:
             new = self._built[canonical_reference(said)]
             self._draft.replace(place, quoted(without_variables(new)))
+
+    def _substitute(self, image: str) -> str | None:
+        """Return what to write instead of an image; None if it stays."""
+        matches = self._images.get(canonical_reference(image), [])
+        if not matches:
+            return None
+        self._used |= {("imageSubst", each) for each in matches}
+        best = image if image in matches else matches[0]
+        return without_variables(self._wishes.images[best])
+
+    def _pull_policy(self, service: Place) -> None:
+        """Let nobody pull or build what takes the place of a service's image."""
+        chain = self._file.chain(service)
+        said = {
+            key: next(filter(None, (each.say(key) for each in chain)), "")
+            for key in ("image", "pull_policy")
+        }
+        policy = self._file.resolve(said["pull_policy"])
+        is_renewed = policy in _RENEWING_POLICIES or policy.startswith("every_")
+        image = canonical_reference(self._file.resolve(said["image"]))
+        if is_renewed and image in self._images and isinstance(service.content, Pairs):
+            self._draft.put(service.content, "pull_policy", "missing")
+
+    def _image_context(self, part: Part) -> bool:
+        """Substitute the image that a build has as an additional context, if it is."""
+        said = self._file.resolve(part.path)
+        if not said.startswith(IMAGE_SCHEME):
+            return False
+        new = self._substitute(said.removeprefix(IMAGE_SCHEME))
+        if new is not None:
+            self._write(part, IMAGE_SCHEME + new)
+        return True
 
     # Paths
 
@@ -397,7 +442,7 @@ class _Tailoring:
         context = self._context(build, said)
         inline = place.get("dockerfile_inline")
         if inline:
-            self._inline(inline)
+            self._inline(inline, build)
         dockerfile = self._wishes.dockerfiles.get(build)
         new = {}
         if context is not None:
@@ -414,12 +459,12 @@ class _Tailoring:
         elif new:
             self._draft.replace(place, new["context"])
 
-    def _inline(self, place: Place) -> None:
+    def _inline(self, place: Place, build: Build) -> None:
         """Substitute images in a Dockerfile within the file."""
         text = place.text or ""
-        changed = substitute_images(text, self._wishes.images)
-        unused = set(changed.unused)
-        matched = set(self._wishes.images) - unused
+        images = substitutes(build, self._wishes.built, self._wishes.images)
+        changed = substitute_images(text, images, build_args=dict(build.args))
+        matched = set(self._wishes.images) - set(changed.unused)
         self._used |= {("imageSubst", image) for image in matched}
         if changed.text != text:
             self._draft.replace(place, quoted(changed.text))
@@ -441,12 +486,12 @@ class _Tailoring:
             f"service {service!r}: {key} {value!r} reaches outside of {where}"
         )
 
-    def _copied(self, part: Part) -> bool:
+    def _copied(self, part: Part, copies: Mapping[str, str]) -> bool:
         """Name the tailored copy of a file instead of it, if there is one."""
-        key = self._find(self._wishes.files, part.path)
+        key = self._find(copies, part.path)
         if key is None:
             return False
-        self._write(part, without_variables(self._wishes.files[key]))
+        self._write(part, without_variables(copies[key]))
         return True
 
     def _include(self, place: Place) -> None:
@@ -458,17 +503,17 @@ class _Tailoring:
         if not parts:
             return
         if isinstance(place.content, Scalar):
-            key = self._find(self._wishes.files, parts[0].path)
+            key = self._find(self._wishes.includes, parts[0].path)
             if key is None:
                 self._make_absolute(parts[0])
             else:
                 new = {
-                    "path": quoted(without_variables(self._wishes.files[key])),
+                    "path": quoted(without_variables(self._wishes.includes[key])),
                     "project_directory": quoted(self._directory(parts[0].path)),
                 }
                 self._draft.replace(place, flow_mapping(new))
             return
-        copied = [self._copied(part) for part in parts]
+        copied = [self._copied(part, self._wishes.includes) for part in parts]
         for part, is_copied in zip(parts, copied, strict=True):
             if not is_copied:
                 self._make_absolute(part)
@@ -553,7 +598,7 @@ class _Tailoring:
             if section in {"secrets", "configs"}:
                 for part in whole(place.get("file")):
                     self._make_absolute(part)
-        elif section in {"networks", "volumes"}:
+        elif section in {"networks", "volumes"} and not self._wishes.extended:
             self._check_external(section, key, place)
 
     def _check_external(self, section: str, key: str, place: Place) -> None:
@@ -583,6 +628,12 @@ class _Tailoring:
         # Compose itself lets a service answer to its own name.
         is_service = self._file.resolve(place.text) == name
         if is_service or any(each.say("network_mode") for each in chain):
+            return
+        if self._wishes.extended or name in self._bases:
+            self._warnings.append(
+                f"service {name!r}: others extend it and would inherit its networks, "
+                f"so nothing finds it as {place.text!r} there: use {name!r}"
+            )
             return
         networks: dict[str, Place | None] = {}
         for each in chain:
@@ -636,7 +687,14 @@ class _Tailoring:
                     },
                 )
             return
-        for place in networks.value.values().values():
+        places = networks.value.values()
+        is_flow = isinstance(content, Pairs) and content.is_flow
+        if is_flow and any(each.begin == each.end for each in places.values()):
+            # In braces a network may stand without even a colon.
+            new = {word(each): _with_alias(at, name) for each, at in places.items()}
+            self._draft.replace(networks.value, flow_mapping(new))
+            return
+        for place in places.values():
             self._add_alias(place, name)
 
     def _add_alias(self, network: Place, name: str) -> None:
@@ -655,6 +713,24 @@ class _Tailoring:
         for part in container_references(service):
             if self._file.resolve(part.path) in self._containers:
                 self._write(part, f"{self._wishes.project}-{part.path}")
+
+
+def substitutes(
+    build: Build, built: Mapping[str, str], images: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what a build's base images are to be, by their references.
+
+    Args:
+        build: The build; what it is called itself is a name for its result, and for
+            something else in its own ``FROM``.
+        built: What to use instead of the images that the files build.
+        images: What to use instead of others.
+    """
+    own = canonical_reference(build.image) if build.image else ""
+    others = {
+        image: new for image, new in built.items() if canonical_reference(image) != own
+    }
+    return {**others, **images}
 
 
 def _short(host_ip: str, published: str, target: str, protocol: str) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pysys_orch.docker.engine.composefile import (
     Build,
+    Extends,
     Include,
     Port,
     interpolate,
@@ -177,7 +178,10 @@ def test_a_survey_tells_what_a_file_says() -> None:
     assert found.services == ("a", "b", "c", "d")
     assert found.images == ("redis:7", "other")
     assert found.host_paths == ("./dev", "./data")
-    assert found.extends == ("base.yml",)
+    assert found.extends == (
+        Extends(service="c", file="base.yml", base="x"),
+        Extends(service="d", file="", base="a"),
+    )
     assert found.builds == (
         Build(service="a", path="./x", dockerfile="", inline=False, image="redis:7"),
         Build(service="b", path="./y", dockerfile="./d/F", inline=False, image="other"),
@@ -200,6 +204,12 @@ def test_build_arguments_are_told_however_they_are_written(args: str) -> None:
     (build,) = survey(text, name="f", variables={"V": "v", "C": "c"}).builds
     assert dict(build.args) == {"A": "x", "B": "v", "C": "c"}
     assert not build.hidden
+
+
+def test_a_file_may_only_include_others() -> None:
+    """Whether or not it says that it has no services."""
+    for text in ("include: [a.yml]", "services:\ninclude: [a.yml]"):
+        assert survey(text, name="f", variables={}).services == ()
 
 
 @pytest.mark.parametrize("text", ["a: 1", "services:", "services: []", "services: x"])

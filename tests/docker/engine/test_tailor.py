@@ -146,6 +146,57 @@ def test_images_in_a_dockerfile_within_the_file_are_substituted() -> None:
     assert found.used == {("imageSubst", "redis")}
 
 
+def test_a_dockerfile_within_the_file_builds_from_what_is_built() -> None:
+    """Under its new name; its own name means something else in it."""
+    text = (
+        "services:\n  a:\n    image: base\n    build:\n      args: {B: base}\n"
+        "      dockerfile_inline: |\n        FROM base\n"
+        "  b:\n    build:\n      args: {B: base}\n"
+        "      dockerfile_inline: |\n        ARG B\n        FROM $B\n"
+    )
+    services = yaml.safe_load(done(text, built={"base": "p-base"}).text)["services"]
+    assert services["a"]["image"] == "p-base"
+    assert services["a"]["build"]["dockerfile_inline"] == "FROM base\n"
+    assert services["b"]["build"]["dockerfile_inline"] == "ARG B\nFROM p-base\n"
+
+
+def test_an_image_that_is_an_additional_context_is_substituted() -> None:
+    """It is built from, like those that a Dockerfile names."""
+    text = "services: {a: {build: {additional_contexts: {b: docker-image://redis}}}}"
+    found = done(text, images={"redis": "mine:1"})
+    build = yaml.safe_load(found.text)["services"]["a"]["build"]
+    assert build["additional_contexts"] == {"b": "docker-image://mine:1"}
+    assert found.used == {("imageSubst", "redis")}
+    assert survey(text, name="f", variables={}).images == ("redis",)
+
+
+@pytest.mark.parametrize("policy", ["always", "build", "$POLICY", "every_12h"])
+def test_a_substitute_is_neither_pulled_nor_built_over(policy: str) -> None:
+    """It is there, and is somebody's own."""
+    text = (
+        f"services:\n  a: &a\n    image: redis\n    pull_policy: {policy}\n"
+        "  b:\n    extends: a\n  c:\n    image: other\n    pull_policy: always\n"
+        "  d:\n    <<: *a\n"
+    )
+    variables = {"POLICY": "daily"}
+    found = done(text, images={"redis": "mine:1"}, variables=variables)
+    services = yaml.safe_load(found.text)["services"]
+    assert [each.get("pull_policy") for each in services.values()] == [
+        "missing",
+        "missing",
+        "always",
+        "missing",
+    ]
+
+
+@pytest.mark.parametrize("policy", ["missing", "never", "if_not_present"])
+def test_other_pull_policies_stay(policy: str) -> None:
+    """They do not replace what is there."""
+    text = f"services: {{a: {{image: redis, pull_policy: {policy}}}}}"
+    found = done(text, images={"redis": "mine:1"})
+    assert found.text == text.replace("redis", '"mine:1"')
+
+
 def test_an_image_that_is_built_gets_a_name_of_its_own() -> None:
     """Of two copies, neither runs what the other has built."""
     text = (
@@ -473,19 +524,19 @@ def test_what_is_included_is_the_tailored_copy(entry: str, expected: str) -> Non
     """Paths in it still start where the original is."""
     files = {"s/a.yml": "/t/a", "b.yml": "/t/b"}
     text = f"include: [{entry}]\n"
-    assert done(text, files=files).text == text.replace(entry, expected)
+    assert done(text, includes=files).text == text.replace(entry, expected)
 
 
 def test_what_is_extended_is_the_tailored_copy() -> None:
     """Under whichever spelling of its path."""
-    line = service("extends: {file: ./b.yml}", files={"b.yml": "/t/b"})
+    line = service("extends: {file: ./b.yml}", extends={"b.yml": "/t/b"})
     assert line == 'extends: {file: "/t/b"}'
 
 
 def test_the_home_of_a_copy_is_absolute_where_paths_are() -> None:
     """The including file is a copy elsewhere, too."""
     text = "include: [s/a.yml, s/b.yml]\n"
-    assert done(text, files={"s/a.yml": "/t/a"}, base="/b").text == (
+    assert done(text, includes={"s/a.yml": "/t/a"}, base="/b").text == (
         'include: [{path: "/t/a", project_directory: "/b/s"}, "/b/s/b.yml"]\n'
     )
 
@@ -588,6 +639,37 @@ def test_without_networks_there_are_no_aliases(line: str) -> None:
 def test_a_service_answers_to_its_own_name_anyway() -> None:
     """Nothing is added for a container that is called like its service."""
     assert service("container_name: a") == 'container_name: "p-a"'
+
+
+@pytest.mark.parametrize(
+    ("text", "extended"),
+    [
+        (
+            "services: {a: {container_name: n}, b: {extends: a, network_mode: none}}",
+            False,
+        ),
+        ("services: {a: {container_name: n, networks: [x]}}", True),
+    ],
+)
+def test_what_others_extend_gets_no_network_that_they_would_inherit(
+    text: str, *, extended: bool
+) -> None:
+    """They would be found by its name, and be where they should not."""
+    found = done(text, extended=extended)
+    services = yaml.safe_load(found.text)["services"]
+    before = yaml.safe_load(text)["services"]
+    assert services["a"] == {**before["a"], "container_name": "p-n"}
+    assert len(found.warnings) == 1
+    assert "nothing finds it as 'n' there: use 'a'" in found.warnings[0]
+
+
+def test_a_set_of_networks_may_stand_in_braces() -> None:
+    """Compose takes names without colons."""
+    text = "services: {a: {container_name: n, networks: {x, y: {priority: 1}}}}"
+    assert yaml.safe_load(done(text).text)["services"]["a"]["networks"] == {
+        "x": {"aliases": ["n"]},
+        "y": {"aliases": ["n"], "priority": 1},
+    }
 
 
 def test_networks_of_another_file_are_not_guessed() -> None:
