@@ -179,3 +179,8 @@ def _facts(project: Project | None) -> dict[str, str]:
         "user": user,
         "directory": str(getattr(project, "testRootDir", None) or Path.cwd()),
     }
+
+
+def variable(name: str) -> str | None:
+    """Return an environment variable; None if it is not set."""
+    return os.environ.get(name)
