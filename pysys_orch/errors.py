@@ -3,6 +3,7 @@
 ```text
 OrchError
 ├── ConfigError               fix what you wrote: an argument, a property, a file
+├── StateError                make the file or database usable, or name another one
 └── DockerError               something about an engine or what runs on it
     ├── EngineUnreachableError    start an engine, or say where it is
     ├── EngineAnswerError         the engine said no
@@ -29,6 +30,10 @@ class OrchError(Exception):
 
 class ConfigError(OrchError):
     """What the caller wrote cannot work: an argument, a property or a file."""
+
+
+class StateError(OrchError):
+    """What is to outlive a run cannot be read or written."""
 
 
 class DockerError(OrchError):

@@ -1,0 +1,166 @@
+"""State that outlives a run."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pysys_orch.errors import ConfigError, StateError
+from pysys_orch.state import State
+
+TABLES = sa.MetaData()
+COUNTS = sa.Table(
+    "counts",
+    TABLES,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+
+
+def opened(place: Path | str, *, version: int = 1, **options: object) -> State:
+    return State(str(place), TABLES, name="test", version=version, **options)  # type: ignore[arg-type] # only upgrades
+
+
+def add(state: State, name: str = "a") -> int:
+    """Count to one more, in a way that two at once would get wrong."""
+    with state.transaction() as connection:
+        where = COUNTS.c.name == name
+        found = connection.execute(sa.select(COUNTS.c.count).where(where)).scalar()
+        if found is None:
+            connection.execute(COUNTS.insert().values(name=name, count=1))
+        else:
+            connection.execute(COUNTS.update().where(where).values(count=found + 1))
+        return (found or 0) + 1
+
+
+def test_it_is_there_in_the_next_run(tmp_path: Path) -> None:
+    """In a file that is nobody else's business, and may lie in a new folder."""
+    file = tmp_path / "new" / "state.db"
+    assert add(opened(file)) == 1
+    assert add(opened(file)) == 2
+    assert add(opened(f"sqlite:///{file}")) == 3
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(file.parent.iterdir()) == [file], "a copy of the file is all of it"
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    """What an exception interrupts has not happened."""
+    state = opened(tmp_path / "state.db")
+
+    def fail() -> None:
+        with state.transaction() as connection:
+            connection.execute(COUNTS.insert().values(name="a", count=7))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert add(state) == 1
+
+
+def test_threads_and_processes_come_one_after_the_other(tmp_path: Path) -> None:
+    """Nothing is counted twice, and nobody is turned away."""
+    file = tmp_path / "state.db"
+    program = (
+        "import sys\nfrom tests.test_state import add, opened\n"
+        "state = opened(sys.argv[1])\nfor _ in range(25): add(state)\n"
+    )
+    others = [
+        subprocess.Popen([sys.executable, "-c", program, str(file)]) for _ in range(2)
+    ]
+    state = opened(file)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: add(state), range(50)))
+    assert [each.wait(60) for each in others] == [0, 0]
+    assert add(opened(file)) == 101
+
+
+def test_a_process_that_is_killed_leaves_it_whole(tmp_path: Path) -> None:
+    """What it had committed is there, and the next one waits for nothing."""
+    file = tmp_path / "state.db"
+    program = (
+        "import sys\nfrom tests.test_state import add, opened\n"
+        "state = opened(sys.argv[1])\nwhile True: print(add(state), flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    told = [int(process.stdout.readline()) for _ in range(20)]
+    process.send_signal(signal.SIGKILL)
+    told += [int(line) for line in process.stdout]
+    process.wait()
+    process.stdout.close()
+    assert add(opened(file)) in {told[-1] + 1, told[-1] + 2}
+
+
+def test_tables_are_brought_up_to_date(tmp_path: Path) -> None:
+    """Step by step, and once."""
+    file = tmp_path / "state.db"
+    add(opened(file))
+
+    def times(factor: int, connection: sa.Connection) -> None:
+        connection.execute(COUNTS.update().values(count=COUNTS.c.count * factor))
+
+    upgrades = {1: lambda it: times(10, it), 2: lambda it: times(7, it)}
+    for expected in (71, 72):
+        assert add(opened(file, version=3, upgrades=upgrades)) == expected
+
+
+def test_tables_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
+    """Two versions of this package share a machine for a while."""
+    file = tmp_path / "state.db"
+    add(opened(file, version=2))
+    with pytest.raises(
+        StateError, match="is of version 2, and this pysys_orch knows 1"
+    ):
+        add(opened(file))
+    assert add(opened(file, version=2)) == 2
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough" * 40])
+def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
+    """It is not overwritten."""
+    file = tmp_path / "state.db"
+    file.write_bytes(content)
+    with pytest.raises(StateError, match=r"state\.db cannot be used: .*out of the way"):
+        add(opened(file))
+    assert file.read_bytes() == content
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Whatever keeps it from being written."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match=r"file/state\.db cannot be used"):
+        add(opened(tmp_path / "file" / "state.db"))
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
+    """Its address helps; its password is a secret."""
+    with pytest.raises(
+        ConfigError, match="URL of the test state makes no sense"
+    ) as odd:
+        opened("nosuch://me:hunter2@host/name")
+    assert "hunter2" not in str(odd.value)
+
+
+def test_who_has_to_wait_waits(tmp_path: Path) -> None:
+    """Another program may look into the file at any time."""
+    file = tmp_path / "state.db"
+    state = opened(file)
+    add(state)
+    other = sqlite3.connect(file, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(0.2, other.rollback)
+    timer.start()
+    assert add(state) == 2
+    timer.join()
+    other.close()
