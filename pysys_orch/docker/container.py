@@ -91,12 +91,13 @@ class DockerContainer(Prepared, RunningContainer):
         """
         container = cls(parent, name)
         container._name = name
+        container._owned = own
         with container.reporting():
             session = Session.of(parent)
-            if own:
-                session.belongings(parent).add(container)
+            engine = session.engine()
+            session.belongings(parent).add(container)
             try:
-                found = session.engine().inspect_container(name)
+                found = engine.inspect_container(name)
             except NotFoundError:
                 message = f"there is no container {name}"
                 raise ContainerGoneError(message) from None

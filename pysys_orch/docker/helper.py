@@ -220,11 +220,11 @@ class DockerHelper:
         if ignoreExitStatus is None:
             ignoreExitStatus = parent.defaultIgnoreExitStatus
         name = displayName or f"docker {arguments[0]}"
-        if stdouterrConfig.manual or stdout or stderr or stdOutErr:
-            stdout, stderr = _manualFiles(parent, stdout, stderr, stdOutErr)
-        else:
-            stdout, stderr = allocateFiles(parent, name)
         with Reporting(parent, abortOnError=abortOnError):
+            if stdouterrConfig.manual or stdout or stderr or stdOutErr:
+                stdout, stderr = _manualFiles(parent, stdout, stderr, stdOutErr)
+            else:
+                stdout, stderr = allocateFiles(parent, name)
             session = Session.of(parent)
             # Asked first, since a client would wait for ever for a mute engine.
             engine = session.engine(environs)
@@ -255,7 +255,7 @@ class DockerHelper:
                 words = f"{name}{displayNamePostfix or ''}"
                 _requireSuccess(process, words, stdout, stderr)
             return Docker(process, stdout, stderr)
-        return Docker(None, stdout, stderr)
+        return Docker(None, stdout or "", stderr or "")
 
     def reporting(self, *, abortOnError: bool | None = True) -> Reporting:
         """Turn errors in the block into outcomes of the parent."""

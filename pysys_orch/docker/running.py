@@ -380,6 +380,7 @@ class RunningContainer(Running):
     def __init__(self, parent: Parent, displayName: str) -> None:
         super().__init__(parent, displayName)
         self._container = ""  # the engine's id, once it runs
+        self._owned = True
         self._watch: Watch | None = None
 
     # What it is doing -----------------------------------------------------------------
@@ -527,6 +528,8 @@ class RunningContainer(Running):
     def resources(self) -> list[Resource]:
         """Return the container to remove."""
         name = self._name or self._container
+        if not self._owned:
+            return []
         if not self._container and not self._isNamedOurs(name):
             return []
         return [Resource(kind=Kind.CONTAINER, id=self._container or name, name=name)]
@@ -535,11 +538,12 @@ class RunningContainer(Running):
         """Write its inspection, its whole log and its events into *folder*."""
         from pysys_orch.docker.engine.logs import read_log
 
-        engine, resources = self.engineInUse(), self.resources()
-        if engine is None or not resources:
+        engine = self.engineInUse()
+        container = self._container or next((r.id for r in self.resources()), "")
+        if engine is None or not container:
             return
         try:
-            found = engine.inspect_container(resources[0].id)
+            found = engine.inspect_container(container)
         except NotFoundError:
             return
         place = reserveFile(folder, fileName(self.displayName), ".inspect.json")
@@ -562,6 +566,12 @@ class RunningContainer(Running):
 
     def end(self) -> None:
         """Kill it if its log is being read, and read that to its end."""
+        if not self._owned:
+            try:
+                self._settleLogs()
+            finally:
+                self.detach()
+            return
         engine = self.engineInUse()
         if engine is not None and self._followers:
             with contextlib.suppress(NotFoundError, ConflictError):

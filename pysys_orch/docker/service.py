@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.container import DockerContainer
+from pysys_orch.docker.convergence import Before, Convergence, Ending, Observed
 from pysys_orch.docker.engine import ready, swarm
 from pysys_orch.docker.engine.command import chosen_name
 from pysys_orch.docker.engine.model import Kind, Resource
@@ -25,7 +25,6 @@ from pysys_orch.errors import (
     ConfigError,
     ConflictError,
     ContainerGoneError,
-    DockerError,
     EngineAnswerError,
     NotFoundError,
     WaitTimeoutError,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("pysys.orch.docker")
 
 _LOOK_EVERY = 0.5
-_STUCK_PATIENCE = 3.0  # what the swarm lacks may have been in use until a moment ago
 _MOST_CLASHES = 10
 
 
@@ -204,6 +202,9 @@ class DockerService(Prepared):
         with self.reporting(abortOnError=abortOnError):
             self._requireNotRun("run")
             _requireCount(replicas)
+            if foreground and not replicas:
+                message = "run: a job of 0 replicas is none, let it have 1 or more"
+                raise ConfigError(message)
             session = Session.of(self.parent)
             self._environs = environs
             engine = session.swarm_engine(environs)
@@ -227,7 +228,7 @@ class DockerService(Prepared):
             if foreground:
                 self._finish(timeout)
             else:
-                self._converge(timeout, known=())
+                self._converge(timeout, before=Before())
                 log.info("Started %s as %s", self.displayName, self._name)
         return self
 
@@ -263,15 +264,17 @@ class DockerService(Prepared):
         with self.reporting():
             name = image.getName() if isinstance(image, DockerImage) else image or ""
             variables = {key: str(value) for key, value in (env or {}).items()}
-            if extraArgs or (name and not _isThere(self._engine(), name)):
-                self._updateByCommand(name, variables, extraArgs or (), timeout)
+            extra = [str(each) for each in extraArgs or ()]
+            before = self._observed().before()
+            if extra or (name and not _isThere(self._engine(), name)):
+                self._updateByCommand(name, variables, extra, timeout)
             else:
                 self._change(
                     lambda spec: swarm.changed_spec(
                         spec, image=name, environment=variables
                     )
                 )
-            self._converge(timeout, updating=True)
+            self._converge(timeout, before=before, updating=not _isRollback(extra))
         return self
 
     # What it is doing -----------------------------------------------------------------
@@ -288,50 +291,57 @@ class DockerService(Prepared):
             return self._tasks()
         return []
 
-    def getContainer(self, slot: int = 1) -> DockerContainer:
+    def getContainer(self, slot: int | None = None) -> DockerContainer:
         """Return the container of a task that runs on this node.
 
         It goes with the service. When the swarm replaces the task, ask again.
 
         Args:
-            slot: Which of the replicas, from 1.
+            slot: Which of the replicas, from 1; by default the first that runs. A
+                swarm that takes some away need not leave the first ones.
         """
+        which = "a replica" if slot is None else f"replica {slot}"
         with self.reporting():
             return self._waitFor(
                 lambda: self._partOf(slot),
-                what=f"replica {slot} of {self.displayName} runs on this node",
+                what=f"{which} of {self.displayName} runs on this node",
                 timeout=10,
             )
         return DockerContainer(self.parent, self.displayName)
 
-    def endedTasks(self) -> set[str]:
-        """Return the ids of its tasks that have ended.
+    def before(self) -> Before:
+        """Return what it is, before it is changed: see `convergence`.
 
         Raises:
             DockerError: It is not there, or the engine does not answer.
         """
-        return swarm.ended(self._tasks())
+        return self._observed().before()
 
     def convergence(
         self,
         *,
         wanted: int | None = None,
-        known: Collection[str] | None = None,
+        before: Before | None = None,
         updating: bool = False,
     ) -> Convergence:
         """Return what looks, again and again, whether so many tasks run.
 
         Args:
             wanted: How many; by default what the service is to have.
-            known: Ids of tasks that ended before and do not count; by default of those
-                that have ended now.
+            before: What it was before what is waited for; by default what it is now,
+                unchanged.
             updating: Whether an update is waited for.
 
         Raises:
             DockerError: It is not there, or the engine does not answer.
         """
-        before = self.endedTasks() if known is None else known
-        return Convergence(self, wanted=wanted, known=before, updating=updating)
+        return Convergence(
+            self._observed(),
+            clock=Session.of(self.parent).clock,
+            wanted=wanted,
+            before=before,
+            updating=updating,
+        )
 
     # Waiting for it -------------------------------------------------------------------
 
@@ -340,6 +350,8 @@ class DockerService(Prepared):
     ) -> DockerService:
         """Wait until so many replicas run, and no more.
 
+        One that has ended well counts, if the service does not start it again.
+
         Args:
             replicas: How many; by default what the service is to have.
             timeout: Seconds after which the test is TIMEDOUT.
@@ -347,7 +359,7 @@ class DockerService(Prepared):
         with self.reporting():
             if replicas is not None:
                 _requireCount(replicas)
-            self._converge(timeout, wanted=replicas)
+            self._converge(timeout, wanted=replicas, strict=True)
         return self
 
     def waitForExit(self, timeout: float = 60) -> int:
@@ -362,7 +374,8 @@ class DockerService(Prepared):
             The exit code of the first task that failed; 0 if none did.
         """
         with self.reporting():
-            return self._waitForExit(timeout)
+            failed = self._waitForEnd(timeout)
+            return 0 if failed is None else swarm.exit_code(failed) or 0
         return -1
 
     # What a test's cleanup asks of it ------------------------------------------------
@@ -456,19 +469,14 @@ class DockerService(Prepared):
             raise ConfigError(message)
         return self._service
 
+    def _observed(self) -> Observed:
+        return Observed(self._engine(), self._id(), self.displayName)
+
     def _inspect(self) -> dict[str, Any]:
-        try:
-            return self._engine().inspect_service(self._id())
-        except NotFoundError:
-            message = f"service {self.displayName} was removed"
-            raise ContainerGoneError(message) from None
+        return self._observed().inspect()
 
     def _tasks(self) -> list[dict[str, Any]]:
-        try:
-            return self._engine().list_tasks(self._id())
-        except NotFoundError:
-            message = f"service {self.displayName} was removed"
-            raise ContainerGoneError(message) from None
+        return self._observed().tasks()
 
     # Making it
 
@@ -534,14 +542,16 @@ class DockerService(Prepared):
         extra: Sequence[str],
         timeout: float,
     ) -> None:
-        arguments = ["service", "update", "--detach", "--quiet", "--no-resolve-image"]
+        arguments = ["service", "update", "--detach", "--quiet"]
+        if not _isRollback(extra):  # which goes with nothing else
+            arguments.append("--no-resolve-image")
         if image:
             arguments += ["--image", image]
             pulls = not _isThere(self._engine(), image)
             arguments += ["--with-registry-auth"] if pulls else []
         for key, text in variables.items():
             arguments += ["--env-add", f"{key}={text}"]
-        arguments += [*(str(each) for each in extra), self._id()]
+        arguments += [*extra, self._id()]
         self._executeDockerCommand(
             self.parent,
             arguments,
@@ -579,44 +589,33 @@ class DockerService(Prepared):
         timeout: float,
         *,
         wanted: int | None = None,
-        known: Collection[str] | None = None,
+        before: Before | None = None,
         updating: bool = False,
+        strict: bool = False,
     ) -> None:
         """Wait until so many tasks of its present description run, and no others.
 
         Args:
             timeout: Seconds.
-            wanted: How many; by default what the service is to have.
-            known: Ids of tasks that ended before and do not count; by default of those
-                that have ended now.
-            updating: Whether it waits for an update.
+            wanted: As of `Convergence`; so are the others.
+            before: As there.
+            updating: As there.
+            strict: As there.
 
         Raises:
             ContainerGoneError: They never will.
             WaitTimeoutError: They do not in time.
         """
-        state = self.convergence(wanted=wanted, known=known, updating=updating)
-        try:
-            ready.wait_for(
-                lambda: state.look() or None,
-                what=f"{self.displayName} has its replicas running",
-                timeout=timeout,
-                clock=Session.of(self.parent).clock,
-                pause=self.parent.pollWait,
-                alive=state.require,
-            )
-        except WaitTimeoutError as failure:
-            failure.args = (f"{failure}: {state}",)
-            raise
-
-    def _down(self, tasks: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Return the containers on this node that have ended, unknown to the swarm."""
-        engine, down = self._engine(), set()
-        for container in map(swarm.container_of, swarm.running_tasks(tasks)):
-            with contextlib.suppress(NotFoundError):  # it is on another node
-                if not engine.inspect_container(container)["State"]["Running"]:
-                    down.add(container)
-        return down
+        state = Convergence(
+            self._observed(),
+            clock=Session.of(self.parent).clock,
+            wanted=wanted,
+            before=before,
+            updating=updating,
+            strict=strict,
+        )
+        what = f"{self.displayName} has its replicas running"
+        self._waitUntil(state, what=what, timeout=timeout)
 
     def _alive(self) -> Callable[[], None]:
         clock = Session.of(self.parent).clock
@@ -633,73 +632,46 @@ class DockerService(Prepared):
             judged = swarm.judge_tasks(tasks, spec=spec, wanted=wanted, known=known)
             looked = clock.instant()
             failure, failed = judged.failure, judged.failed
-            if not failure and swarm.ends(spec) and tasks and not _areOpen(tasks):
+            if not failure and swarm.ends(spec) and tasks and not swarm.are_open(tasks):
                 failure = "all its tasks have ended"
-                failed = next((t for t in tasks if swarm.exit_code(t)), tasks[-1])
+                failed = swarm.first_failed(tasks) or tasks[-1]
             if failure:
-                message = f"service {self.displayName}: {failure}"
-                raise ContainerGoneError(message + self._lastWords(failed))
+                last = self._observed().last_words(failed)
+                message = f"service {self.displayName}: {failure}{last}"
+                raise ContainerGoneError(message)
 
         return require
 
-    def _lastWords(self, task: Mapping[str, Any] | None) -> str:
-        """Return what the container of a task logged last, as the end of a sentence."""
-        from pysys_orch.docker.engine.logs import last_lines
+    def _waitForEnd(self, timeout: float) -> Mapping[str, Any] | None:
+        """Wait until all its tasks have ended; return the first that failed, if any.
 
-        container = "" if task is None else swarm.container_of(task)
-        if not container:
-            return ""
+        Raises:
+            ConfigError: They do not end.
+            ContainerGoneError: They never will.
+            WaitTimeoutError: They do not in time.
+        """
+        clock = Session.of(self.parent).clock
+        state = Ending(self._observed(), clock=clock)
+        self._waitUntil(state, what=f"service {self.displayName} ends", timeout=timeout)
+        for follower in self._followers.values():
+            self._settle(follower)
+        return state.failed
+
+    def _waitUntil(
+        self, state: Convergence | Ending, *, what: str, timeout: float
+    ) -> None:
         try:
-            engine = self._engine()
-            lines = last_lines(engine, engine.inspect_container(container))
-        except DockerError:  # it is on another node, or gone already
-            return ""
-        return ready.quoted(lines)
-
-    def _waitForExit(self, timeout: float) -> int:
-        spec = self._inspect()["Spec"]
-        if not swarm.ends(spec):
-            message = (
-                f"service {self.displayName} does not end, its tasks are started "
-                "again: run it in the foreground, or with the arguments --mode "
-                "replicated-job"
-            )
-            raise ConfigError(message)
-        known = swarm.ended(self._tasks())
-        judged = swarm.Judgement(running=0, surplus=0)
-
-        def look() -> int | None:
-            nonlocal judged
-            tasks = self._tasks()
-            wanted = swarm.asked_for(spec, tasks)
-            judged = swarm.judge_tasks(tasks, spec=spec, wanted=wanted, known=known)
-            if _areOpen(tasks) or judged.running < wanted:
-                return None
-            codes = [swarm.exit_code(each) or 0 for each in tasks]
-            return next((code for code in codes if code), 0)
-
-        def alive() -> None:
-            if judged.failure:
-                message = f"service {self.displayName}: {judged.failure}"
-                raise ContainerGoneError(message + self._lastWords(judged.failed))
-
-        try:
-            code = ready.wait_for(
-                look,
-                what=f"service {self.displayName} ends",
+            ready.wait_for(
+                lambda: state.look() or None,
+                what=what,
                 timeout=timeout,
                 clock=Session.of(self.parent).clock,
                 pause=self.parent.pollWait,
-                alive=alive,
+                alive=state.require,
             )
         except WaitTimeoutError as failure:
-            states = Counter(each["Status"]["State"] for each in self._tasks())
-            words = ", ".join(f"{count} {state}" for state, count in states.items())
-            failure.args = (f"{failure}: its tasks: {words or 'none'}",)
+            failure.args = (f"{failure}: {state}",)
             raise
-        for follower in self._followers.values():
-            self._settle(follower)
-        return code
 
     def _finish(self, timeout: float) -> None:
         """Wait for a job in the foreground; complain if it failed.
@@ -709,31 +681,44 @@ class DockerService(Prepared):
         """
         out, _ = allocateFiles(self.parent, f"docker service {self.displayName}")
         self._follow(Path(out).name.removesuffix(".out"))
-        code = self._waitForExit(timeout)
-        if code:
-            failed = next(each for each in self._tasks() if swarm.exit_code(each))
+        failed = self._waitForEnd(timeout)
+        if failed is not None:
             message = (
-                f"service {self.displayName} exited with exit code {code}"
-                f"{self._lastWords(failed)} (see {Path(out).name})"
+                f"service {self.displayName} exited with exit code "
+                f"{swarm.exit_code(failed)}{self._observed().last_words(failed)} "
+                f"(see {Path(out).name})"
             )
             raise ContainerGoneError(message)
 
     # Its tasks on this node
 
-    def _partOf(self, slot: int) -> DockerContainer | None:
-        """Return the container of a replica that runs here, or None."""
-        engine = self._engine()
-        for number, task in enumerate(swarm.running_tasks(self._tasks()), 1):
-            if task.get("Slot", number) != slot:
+    def _partOf(self, slot: int | None) -> DockerContainer | None:
+        """Return the container of a replica that runs here, or None.
+
+        Raises:
+            ConfigError: There is no such replica.
+        """
+        engine, tasks = self._engine(), self._tasks()
+        there = swarm.slots(tasks)
+        if not there or slot not in {None, *there}:
+            which = "" if slot is None else f" {slot}"
+            known = f", only {', '.join(map(str, there))}" if there else ""
+            message = f"service {self.displayName} has no replica{which}{known}"
+            raise ConfigError(message)
+        for number, task in enumerate(swarm.running_tasks(tasks), 1):
+            at = task.get("Slot") or number
+            if slot not in {None, at}:
                 continue
             try:
                 found = engine.inspect_container(swarm.container_of(task))
-            except NotFoundError:
-                return None
+            except NotFoundError:  # it is on another node
+                continue
+            if slot is None and not found["State"]["Running"]:
+                continue
             container = str(found["Id"])
             if container not in self._parts:
                 self._parts[container] = DockerContainer.wrapping(
-                    self.parent, found, f"{self.displayName}.{slot}", self._environs
+                    self.parent, found, f"{self.displayName}.{at}", self._environs
                 )
             return self._parts[container]
         return None
@@ -801,83 +786,6 @@ class DockerService(Prepared):
             list(pool.map(kill, engine.task_containers(self._service)))
 
 
-class Convergence:
-    """A service on its way to as many tasks as are wanted, of its present description.
-
-    Args:
-        service: The service.
-        wanted: How many; None for what the service is to have.
-        known: Ids of tasks that do not count.
-        updating: Whether an update is waited for.
-    """
-
-    def __init__(
-        self,
-        service: DockerService,
-        *,
-        wanted: int | None,
-        known: Collection[str],
-        updating: bool,
-    ) -> None:
-        self._service = service
-        self._wanted = wanted
-        self._known = known
-        self._updating = updating
-        self._clock = Session.of(service.parent).clock
-        self._spec = service._inspect()["Spec"]  # noqa: SLF001 -- one of its own
-        self._number = wanted or 0
-        self._judged = swarm.Judgement(running=0, surplus=0)
-        self._stuck, self._since = "", self._clock.instant()
-
-    def look(self) -> bool:
-        """Look at the tasks; return whether those that are wanted run, and no others.
-
-        Raises:
-            DockerError: The service is not there, or the engine does not answer.
-        """
-        service = self._service
-        tasks = service._tasks()  # noqa: SLF001
-        if self._wanted is None:
-            self._number = swarm.asked_for(self._spec, tasks)
-        update = None
-        if self._updating:
-            update = service._inspect().get("UpdateStatus")  # noqa: SLF001
-        self._judged = swarm.judge_tasks(
-            tasks,
-            spec=self._spec,
-            wanted=self._number,
-            known=self._known,
-            down=service._down(tasks),  # noqa: SLF001
-            update=update,
-        )
-        if self._judged.stuck != self._stuck:
-            self._stuck, self._since = self._judged.stuck, self._clock.instant()
-        return self._judged.running == self._number and not self._judged.surplus
-
-    def require(self) -> None:
-        """Raise if, by the last look, they never will.
-
-        Raises:
-            ContainerGoneError: It says why.
-        """
-        failure = self._judged.failure
-        silence = self._clock.instant() - self._since
-        if not failure and self._stuck and silence >= _STUCK_PATIENCE:
-            failure = f"the swarm has {self._stuck}"
-        if failure:
-            last = self._service._lastWords(self._judged.failed)  # noqa: SLF001
-            name = self._service.displayName
-            message = f"service {name} does not come up: {failure}{last}"
-            raise ContainerGoneError(message)
-
-    def __str__(self) -> str:
-        """Say how many run, and what the others do."""
-        judged = self._judged
-        others = f", {judged.others}" if judged.others else ""
-        more = f", {judged.surplus} more that should not" if judged.surplus else ""
-        return f"{judged.running} of {self._number} run{others}{more}"
-
-
 def _isThere(engine: ApiEngine, image: str) -> bool:
     """Return whether this node has an image."""
     try:
@@ -887,9 +795,9 @@ def _isThere(engine: ApiEngine, image: str) -> bool:
     return True
 
 
-def _areOpen(tasks: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether any of *tasks* goes on."""
-    return any(swarm.exit_code(each) is None for each in tasks)
+def _isRollback(extra: Sequence[str]) -> bool:
+    """Return whether arguments of ``docker service update`` take the last one back."""
+    return not {"--rollback", "--rollback=true"}.isdisjoint(extra)
 
 
 def _requireCount(replicas: object) -> None:

@@ -432,7 +432,11 @@ class Belongings:
     @staticmethod
     def _tell_kept(things: Iterable[Belonging]) -> None:
         for thing in things:
-            for resource in thing.resources():
+            try:
+                resources = thing.resources()
+            except DockerError:
+                continue  # what cannot be asked for cannot be told
+            for resource in resources:
                 log.warning("Kept %s (%s)", resource, thing.displayName)
                 if resource.kind is Kind.CONTAINER:
                     log.warning("  enter it:  docker exec -it %s sh", resource.name)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pysys_orch.docker.convergence import Before
 from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.ownership import STACK_LABEL
@@ -62,7 +63,7 @@ class DockerSwarm(Deployment):
             # A swarm that is not there is best said before anything else is.
             Session.of(self.parent).swarm_engine(environs).inspect_swarm()
             tailored = self._begin(environs, stack=True)
-            ended = {name: part.endedTasks() for name, part in self._services().items()}
+            before = {name: part.before() for name, part in self._services().items()}
             self._executeDockerCommand(
                 self.parent,
                 [
@@ -78,7 +79,7 @@ class DockerSwarm(Deployment):
                 abortOnError=True,
                 ignoreExitStatus=False,
             )
-            self._waitUntilUp(ended, max(0.0, deadline - clock.instant()))
+            self._waitUntilUp(before, max(0.0, deadline - clock.instant()))
             log.info("Deployed %s as %s", self.displayName, self._name)
         return self
 
@@ -166,7 +167,7 @@ class DockerSwarm(Deployment):
             raise ConfigError(message)
         return services[name]
 
-    def _waitUntilUp(self, ended: Mapping[str, set[str]], timeout: float) -> None:
+    def _waitUntilUp(self, before: Mapping[str, Before], timeout: float) -> None:
         """Wait until all services run.
 
         Raises:
@@ -175,7 +176,7 @@ class DockerSwarm(Deployment):
         """
         session = Session.of(self.parent)
         pending = {
-            name: part.convergence(known=ended.get(name, set()))
+            name: part.convergence(before=before.get(name, Before()))
             for name, part in self._services().items()
         }
 

@@ -116,6 +116,73 @@ CASES = {
         body=f"{SERVICE}.run({SLEEP}, foreground=True, timeout=1)",
         reason="service web ends: not within 1 s: its tasks: 1 (starting|running)",
     ),
+    "job_without_node": Case(
+        body=f"{SERVICE}.run({SLEEP}, foreground=True, "
+        "extraArgs=['--constraint=node.labels.no==such'])",
+        reason=r"service web: the swarm has no suitable node \(.*\)",
+    ),
+    "global_without_node": Case(
+        body=f"{SERVICE}.run({SLEEP}, extraArgs=['--mode=global', "
+        "'--constraint=node.labels.no==such'])",
+        reason="service web does not come up: the swarm has no node that satisfies its "
+        "constraints",
+    ),
+    "job_rejected_before": Case(
+        body=f"""
+            name = DockerImage.generateUniqueName()
+            DockerHelper._executeDockerCommand(self, ['service', 'create', '--detach',
+                '--name', name, '--mode=replicated-job', '--restart-condition=none',
+                '--mount=type=bind,src=/no/such,dst=/data', '{BUSYBOX}'])
+            web = DockerService.fromExisting(self, name)
+            web.displayName = 'web'
+            while web.getTasks()[0]['Status']['State'] != 'rejected':
+                self.pollWait(0.01)
+            web.waitForExit(timeout=5)
+        """,
+        reason="service web: its task was rejected: .*/no/such",
+    ),
+    "job_of_none": Case(
+        body=f"{SERVICE}.run({SLEEP}, foreground=True, replicas=0)",
+        reason="run: a job of 0 replicas is none, let it have 1 or more",
+    ),
+    "killed_for_good": Case(
+        body=f"""
+            web = {SERVICE}.run({SLEEP}, extraArgs=['--restart-condition=none'])
+            web.getContainer().kill()
+            web.waitForReplicas(1)
+        """,
+        reason="service web does not come up: its task ended with exit code 137, it "
+        "logged nothing",
+    ),
+    "no_such_replica": Case(
+        body=f"{SERVICE}.run({SLEEP}, replicas=2).getContainer(3)",
+        reason="service web has no replica 3, only 1, 2",
+    ),
+    "no_replica": Case(
+        body=f"{SERVICE}.run({SLEEP}, replicas=0).getContainer()",
+        reason="service web has no replica",
+    ),
+    "no_files": Case(
+        body="DockerHelper._executeDockerCommand(self, ['ps'], "
+        "stdouterrConfig=Config.MANUAL_CONFIG())",
+        reason=r"MANUAL_CONFIG\(\) needs stdout and stderr, or stdOutErr",
+    ),
+    "others_container": Case(
+        outcome="FAILED",
+        body=f"""
+            name = DockerImage.generateUniqueName()
+            def docker(*arguments):
+                DockerHelper._executeDockerCommand(self, arguments)
+            self.addCleanupFunction(lambda: docker('rm', '--force', name))
+            docker('run', '--detach', '--name', name, '{BUSYBOX}', 'echo', 'hello')
+            other = DockerContainer.fromExisting(self, name, own=False)
+            other.displayName = 'other'
+            other.waitForExit()
+            self.addOutcome(FAILED, 'on purpose')
+        """,
+        reason="on purpose",
+        evidence={"other.inspect.json": '"Config"', "other.out": "^hello$"},
+    ),
     "bad_update": Case(
         body=f"{SERVICE}.run({SLEEP}, extraArgs=['--stop-grace-period=10ms'])"
         ".update(image='127.0.0.1:1/no-such:8')",

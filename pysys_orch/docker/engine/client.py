@@ -448,6 +448,13 @@ class ApiEngine:
         found: Json = self._get("inspect the swarm", "/swarm")
         return found
 
+    def unready_nodes(self) -> set[str]:
+        """Return the ids of the swarm's nodes from which it does not hear."""
+        listed = self._get("list the nodes of the swarm", "/nodes")
+        return {
+            str(each["ID"]) for each in listed if each["Status"]["State"] != "ready"
+        }
+
     def create_service(self, body: Json) -> str:
         """Create a service from the API's own description; return its id."""
         words = f"create service {body['Name']}"

@@ -35,6 +35,7 @@ _OVER = {*_FAILED, "complete", "shutdown", "remove", "orphaned"}
 # What a task is told that is to run no more.
 _GOING = {"shutdown", "remove"}
 _NO_NODE = "no suitable node"
+_NO_NODE_AT_ALL = "no node that satisfies its constraints"
 # What swarm would try again for ever.
 _FINAL = re.compile(
     "no such image|invalid mount|executable file not found|no such file or directory"
@@ -107,20 +108,25 @@ class Judgement:
     """How a service is doing.
 
     Attributes:
-        running: How many tasks do what was asked for: run, or have done their job.
         surplus: How many run that should not: of an older description, or too many.
+        done: The tasks that do what was asked for: run, or have done their job.
         failure: Why what was asked for will never be; empty as long as it may.
         failed: The last task that failed since the wait began, if one did.
         stuck: What the swarm says it lacks, where that is no matter of moments.
         others: What those do that do not run, in words; empty if there is none.
     """
 
-    running: int
     surplus: int
+    done: Sequence[Json] = ()
     failure: str = ""
     failed: Json | None = None
     stuck: str = ""
     others: str = ""
+
+    @property
+    def running(self) -> int:
+        """How many tasks do what was asked for."""
+        return len(self.done)
 
 
 def service_body(spec: ServiceSpec) -> dict[str, Any]:
@@ -246,9 +252,14 @@ def changed_spec(
     if image:
         container["Image"] = image
     if environment:
-        known = dict(each.partition("=")[::2] for each in container.get("Env") or [])
-        merged = {**known, **environment}
-        container["Env"] = [f"{key}={text}" for key, text in merged.items()]
+        # What has no value is to be absent, whatever the image says.
+        kept = [
+            each
+            for each in container.get("Env") or []
+            if each.partition("=")[0] not in environment
+        ]
+        given = [f"{key}={text}" for key, text in environment.items()]
+        container["Env"] = [*kept, *given]
     if replicas is not None:
         if "Replicated" not in mode:
             message = f"only a replicated service can be scaled, this is {_mode(spec)}"
@@ -289,6 +300,48 @@ def ended(tasks: Iterable[Json]) -> set[str]:
     return {str(each["ID"]) for each in tasks if each["Status"]["State"] in _OVER}
 
 
+def forgotten(tasks: Sequence[Json], spec: Json) -> set[str]:
+    """Return the ids of the tasks that have ended and tell nothing of what is to come.
+
+    Those are all that have ended, since others replace them; where not all are, those
+    whose slot has a later one that has not failed.
+    """
+    if not ends(spec):
+        return ended(tasks)
+    latest: dict[Any, Json] = {}
+    for each in sorted(tasks, key=lambda each: str(each["CreatedAt"])):
+        latest[_place(each)] = each
+    return {
+        str(each["ID"])
+        for each in tasks
+        if each["Status"]["State"] in _OVER
+        and latest[_place(each)]["Status"]["State"] not in _FAILED
+    }
+
+
+def are_open(tasks: Iterable[Json]) -> bool:
+    """Return whether any of *tasks* goes on."""
+    return any(each["Status"]["State"] not in _OVER for each in tasks)
+
+
+def first_failed(tasks: Iterable[Json]) -> Json | None:
+    """Return the first task that ended with another exit code than 0, or None."""
+    return min(
+        (each for each in tasks if exit_code(each)),
+        key=lambda each: str(each["Status"]["Timestamp"]),
+        default=None,
+    )
+
+
+def slots(tasks: Iterable[Json]) -> list[int]:
+    """Return the slots that are to have a running task.
+
+    Of a global service, which has none, they are counted from 1.
+    """
+    going_on = [each for each in tasks if each["DesiredState"] not in _GOING]
+    return sorted({each.get("Slot") or at for at, each in enumerate(going_on, 1)})
+
+
 def exit_code(task: Json) -> int | None:
     """Return the exit code of a task's container, or None if it has not ended."""
     if task["Status"]["State"] not in _OVER:
@@ -317,8 +370,11 @@ def judge_tasks(
     spec: Json,
     wanted: int,
     known: Collection[str] = (),
+    outdated: Collection[str] = (),
     down: Collection[str] = (),
+    lost: Collection[str] = (),
     update: Json | None = None,
+    strict: bool = False,
 ) -> Judgement:
     """Say whether as many tasks run as are wanted, and if not, whether they may.
 
@@ -327,11 +383,22 @@ def judge_tasks(
         spec: The description that they are to have been made from.
         wanted: How many are to run.
         known: Ids of those that had ended before the wait began.
+        outdated: Ids of those that are being replaced, though they look as they should.
         down: Ids of containers that do not run, whatever the swarm believes.
+        lost: Ids of nodes from which nothing is heard: what is to end there never will.
         update: ``UpdateStatus`` of the service, where an update is waited for.
+        strict: Whether one that failed has not done its part, even if nobody starts it
+            again.
     """
-    current = [each for each in tasks if _is_of(each, spec)]
-    done = [each for each in current if _does_its_part(each, spec, down)]
+    current = [
+        each for each in tasks if each["ID"] not in outdated and _is_of(each, spec)
+    ]
+    done = [
+        each
+        for each in current
+        if _does_its_part(each, spec, down)
+        and not (strict and each["Status"]["State"] == "failed")
+    ]
     failed = sorted(
         (
             each
@@ -349,6 +416,7 @@ def judge_tasks(
         if each["Status"]["State"] == "running"
         and each not in done
         and (each["DesiredState"] in _GOING or each not in current)
+        and each.get("NodeID") not in lost
     ]
     waiting = [
         each
@@ -362,15 +430,26 @@ def judge_tasks(
         for each in waiting
         if str(each["Status"].get("Err", "")).startswith(_NO_NODE)
     }
+    if _is_global(spec) and not (waiting or done or failed):
+        stuck.add(_NO_NODE_AT_ALL)  # swarm makes no task then
     over = not waiting and len(done) < wanted and _restart_condition(spec) == "none"
     return Judgement(
-        running=len(done),
         surplus=len(surplus),
+        done=tuple(done),
         failure=_failure(failed, over=over, update=update),
         failed=failed[-1] if failed else None,
         stuck=min(stuck, default=""),
-        others=_in_words([*waiting, *failed]),
+        others=in_words([*waiting, *failed]),
     )
+
+
+def in_words(tasks: Iterable[Json]) -> str:
+    """Return what tasks do: ``2 starting, 1 pending: no suitable node (…)``."""
+    words = Counter[str]()
+    for each in tasks:
+        said = _one_line(each["Status"].get("Err", ""))
+        words[f"{each['Status']['State']}{f': {said}' if said else ''}"] += 1
+    return ", ".join(f"{count} {state}" for state, count in words.items())
 
 
 def remove_service(engine: Engine, service: Resource, *, clock: Clock) -> None:
@@ -455,15 +534,6 @@ def _ending(task: Json) -> str:
     return f"{'was rejected' if status['State'] == 'rejected' else 'failed'}: {said}"
 
 
-def _in_words(tasks: Iterable[Json]) -> str:
-    """Return what tasks do: ``2 starting, 1 pending: no suitable node (…)``."""
-    words = Counter[str]()
-    for each in tasks:
-        said = _one_line(each["Status"].get("Err", ""))
-        words[f"{each['Status']['State']}{f': {said}' if said else ''}"] += 1
-    return ", ".join(f"{count} {state}" for state, count in words.items())
-
-
 def _does_its_part(task: Json, spec: Json, down: Collection[str]) -> bool:
     """Return whether a task runs, or has run to the end that it was to have."""
     state = task["Status"]["State"]
@@ -484,6 +554,15 @@ def _is_of(task: Json, spec: Json) -> bool:
     made, wanted = task["Spec"], spec["TaskTemplate"]
     keys = (made.keys() | wanted.keys()) - _NOT_COMPARED
     return all(made.get(key) == wanted.get(key) for key in keys)
+
+
+def _is_global(spec: Json) -> bool:
+    return bool({"Global", "GlobalJob"} & spec["Mode"].keys())
+
+
+def _place(task: Json) -> object:
+    """Return what a task has in common with the one that replaces it."""
+    return task.get("Slot") or task.get("NodeID")
 
 
 def _restart_condition(spec: Json) -> str:

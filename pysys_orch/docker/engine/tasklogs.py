@@ -223,6 +223,7 @@ class SharedFile:
         self._path = path
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
+        self._begin = self._file.tell()  # before it is what others wrote
         self._lanes: list[Lane] = []
         self._unfinished: Lane | None = None  # whose last line has no end
 
@@ -233,7 +234,9 @@ class SharedFile:
             self._lanes.append(lane)
             if len(self._lanes) == 2:
                 own = self._own(self._lanes[0])
-                shutil.copyfile(self._path, own)
+                with self._path.open("rb") as written, own.open("wb") as copy:
+                    written.seek(self._begin)
+                    shutil.copyfileobj(written, copy)
                 if not self._lanes[0].closed:
                     self._lanes[0].own = own.open("ab", buffering=0)
             if len(self._lanes) > 1:

@@ -2,6 +2,7 @@ __pysys_title__ = r""" Docker - a container that was started by others is wrappe
 __pysys_purpose__ = r""" """
 
 import pathlib
+import threading
 
 from pysys.basetest import BaseTest
 from pysys.constants import *
@@ -39,4 +40,8 @@ class PySysTest(BaseTest):
 		for name, expected in [(self.mine, 1), (self.others, 0), (self.known, 1)]:
 			done = self.docker('container', 'inspect', name, ignoreExitStatus=True)
 			self.assertThat('status == expected', status=done.process.exitStatus, expected=expected, name=name)
+		# Of what goes on without the test, the log does not.
+		identity = pathlib.Path(self.docker('inspect', '--format', '{{.Id}}', self.others).stdout).read_text().strip()
+		threads = [each.name for each in threading.enumerate() if identity[:12] in each.name]
+		self.assertThat('threads == []', threads=threads)
 		self.docker('rm', '--force', self.others)

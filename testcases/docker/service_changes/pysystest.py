@@ -36,6 +36,30 @@ class PySysTest(BaseTest):
 		self.running(service, 1, 'pysys-orch-test/debian:1')
 		service.update(image='pysys-orch-test/busybox:1', env={'VERSION': '4'}, timeout=60)
 		self.running(service, 1, 'pysys-orch-test/busybox:1')
+		self.assertThat('values == ["NAME=other", "VERSION=4"]', values=self.values(service))
+
+		# The last change is taken back.
+		service.update(extraArgs=['--rollback'])
+		self.running(service, 1, 'pysys-orch-test/debian:1')
+		self.assertThat('values == ["NAME=other", "VERSION=3"]', values=self.values(service))
+
+		# What is published is no matter of the tasks' own description: they are replaced all the same.
+		service.scale(2)
+		before = {each['ID'] for each in service.getTasks()}
+		service.update(extraArgs=['--update-parallelism', '1', '--update-delay', '1s', '--publish-add', 'mode=host,target=9000'])
+		self.running(service, 2)
+		now = {each['ID'] for each in service.getTasks() if each['Status']['State'] == 'running'}
+		self.assertThat('not (now & before)', now=now, before=before)
+
+		# A port of the host, or memory, that the old task has until its grace is over: longer than the patience for a lack.
+		fixed = DockerService.fromImage(image, 'fixed')
+		memory = next(int(line.split()[1]) for line in open('/proc/meminfo') if line.startswith('MemTotal'))
+		fixed.run(['sleep', '600'], extraArgs=['--reserve-memory', f'{memory * 6 // 10}k', '--stop-grace-period', '4s'])
+		fixed.update(env={'VERSION': 2})
+		self.running(fixed, 1)
+
+	def values(self, service):
+		return sorted(service.inspect()['Spec']['TaskTemplate']['ContainerSpec']['Env'])
 
 	def running(self, service, count, image=None):
 		tasks = [each for each in service.getTasks() if each['Status']['State'] == 'running']

@@ -36,3 +36,14 @@ class PySysTest(BaseTest):
 		self.assertGrep('later.out', '^done$')
 		once = DockerService.fromImage(image, 'once').run(['sh', '-c', 'exit 5'], extraArgs=['--restart-condition=none'], replicas=2)
 		self.assertThat('code == 5', code=once.waitForExit())
+
+		# What counts is how the last try went, and of an update the new tasks.
+		again = DockerService.fromImage(image, 'again').volumeFromHost(self.output, '/tries')
+		again.run(['sh', '-c', '[ -e /tries/one ] && exit 0; touch /tries/one; exit 3'], extraArgs=['--restart-condition=on-failure', '--restart-delay=0s'], foreground=True)
+		self.assertThat('code == 0', code=again.waitForExit())
+		other = DockerService.fromImage(image, 'other')
+		other.run(['sh', '-c', 'trap "exit ${CODE:-7}" TERM; echo ready; until [ "$CODE" ]; do usleep 10000; done'], extraArgs=['--restart-condition=none'])
+		other.log('other').waitForLog('ready')
+		self.assertThat('code == 0', code=other.update(env={'CODE': 8}).waitForExit())
+		codes = [each['Status']['ContainerStatus']['ExitCode'] for each in other.getTasks()]
+		self.assertThat('sorted(codes) == [0, 7]', codes=codes)

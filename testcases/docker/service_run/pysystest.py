@@ -61,6 +61,12 @@ class PySysTest(BaseTest):
 		self.assertGrep('clean.out', '^COLOUR=green$')
 		self.assertGrep('clean.out', '^HOSTTYPE', contains=False)
 
+		# A task that is gone is not the first one that runs.
+		rest = self.service('rest').run(['sleep', '600'], extraArgs=['--restart-condition=none'], replicas=2)
+		rest.getContainer(1).kill()
+		self.assertThat('now == second', now=rest.getContainer().getName(), second=rest.getContainer(2).getName())
+		rest.waitForReplicas(1)
+
 	def service(self, name):
 		service = DockerService.fromImage(self.image, name)
 		self.services.append(service)

@@ -13,15 +13,19 @@ from pysys_orch.docker.engine.swarm import (
     File,
     Judgement,
     ServiceSpec,
+    are_open,
     asked_for,
     changed_spec,
     ended,
     ends,
+    first_failed,
+    forgotten,
     judge_tasks,
     remove_service,
     running_tasks,
     service_arguments,
     service_body,
+    slots,
 )
 from pysys_orch.errors import ConflictError, DockerError, NotFoundError
 from pysys_orch.testing import ManualClock
@@ -51,6 +55,7 @@ def task(
     spec: Mapping[str, Any] = SPEC,
     image: str = "web:1",
     slot: int = 1,
+    node: str = "here",
 ) -> dict[str, Any]:
     """Return a task as an engine lists it."""
     number = next(COUNTER)
@@ -64,6 +69,7 @@ def task(
         "ID": f"task-{number}",
         "CreatedAt": f"2026-01-01T00:00:{number:06}Z",
         "Slot": slot,
+        "NodeID": node,
         "Spec": {**made, "ContainerSpec": {"Image": image}},
         "DesiredState": desired or ("shutdown" if over else "running"),
         "Status": {
@@ -84,7 +90,9 @@ def judge(*tasks: dict[str, Any], wanted: int = 2, **options: Any) -> Judgement:
 
 def test_what_runs_is_counted() -> None:
     """As many as are wanted, and nothing wrong: it is up."""
-    assert judge(task("running"), task("running")) == Judgement(running=2, surplus=0)
+    tasks = (task("running"), task("running"))
+    assert judge(*tasks) == Judgement(surplus=0, done=tasks)
+    assert judge(*tasks).running == 2
 
 
 @pytest.mark.parametrize(
@@ -174,6 +182,33 @@ def test_what_is_to_end_is_too_many_until_it_has() -> None:
     assert judge(task("running"), task("shutdown"), wanted=1).surplus == 0
 
 
+def test_what_is_to_end_on_a_node_that_is_down_is_not_waited_for() -> None:
+    """Nobody is there to say that it has."""
+    rest = task("running", desired="shutdown", node="dead")
+    assert judge(task("running"), rest, wanted=1).surplus == 1
+    assert judge(task("running"), rest, wanted=1, lost={"dead"}).surplus == 0
+
+
+def test_what_is_being_replaced_is_too_many_though_it_looks_as_it_should() -> None:
+    """Where ports change, the description of the tasks does not."""
+    old, new = task("running"), task("running")
+    judged = judge(old, new, wanted=1, outdated={old["ID"]})
+    assert (judged.done, judged.surplus) == ((new,), 1)
+
+
+@pytest.mark.parametrize("mode", ["Global", "GlobalJob"])
+def test_a_global_service_without_a_node_lacks_one(mode: str) -> None:
+    """A swarm makes no task then, and so says nothing."""
+    everywhere = {**SPEC, "Mode": {mode: {}}}
+    lack = "no node that satisfies its constraints"
+    assert judge(spec=everywhere).stuck == lack
+    gone = task("shutdown", spec=everywhere, slot=0)
+    assert judge(gone, spec=everywhere).stuck == lack
+    assert judge(task("new", spec=everywhere), spec=everywhere).stuck == ""
+    assert judge(task("running", spec=everywhere), spec=everywhere).stuck == ""
+    assert judge().stuck == ""
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [("paused", "is paused"), ("rollback_started", "is rolled back")],
@@ -195,6 +230,54 @@ def test_a_job_that_has_ended_has_done_its_part() -> None:
     assert (judged.running, judged.failure) == (2, "")
 
 
+def test_who_waits_for_replicas_does_not_count_what_failed() -> None:
+    """That nobody starts it again is the reason why they never will be there."""
+    killed = task("failed", CRASH, code=137, spec=JOB)
+    judged = judge(killed, spec=JOB, wanted=1, strict=True)
+    assert judged.running == 0
+    assert judged.failure == "its task ended with exit code 137"
+    assert judge(task("complete", spec=JOB), spec=JOB, strict=True).running == 1
+
+
+def test_only_what_others_replace_is_forgotten() -> None:
+    """A job whose task was rejected before anybody waited for it has failed."""
+    crash, next_one = task("failed", CRASH), task("running")
+    assert forgotten([crash, next_one], SPEC) == {crash["ID"]}
+    assert forgotten([crash], SPEC) == {crash["ID"]}, "the next one is about to come"
+    crashes = [task("rejected", spec=JOB), task("failed", CRASH, spec=JOB)]
+    assert forgotten(crashes, JOB) == set()
+    again = task("starting", spec=JOB)
+    assert forgotten([again, *crashes], JOB) == {each["ID"] for each in crashes}
+    other = task("starting", spec=JOB, slot=2)
+    assert forgotten([other, *crashes], JOB) == set()
+    # Without slots, the node is what they have in common.
+    crash = task("failed", CRASH, spec=JOB, slot=0, node="a")
+    again = task("starting", spec=JOB, slot=0, node="a")
+    other = task("failed", CRASH, spec=JOB, slot=0, node="b")
+    assert forgotten([crash, other, again], JOB) == {crash["ID"]}
+
+
+def test_of_tasks_that_count_the_first_that_failed_is_found() -> None:
+    """Neither those that were replaced nor first tries say how a job went."""
+    retried = {
+        **JOB,
+        "TaskTemplate": {
+            **JOB["TaskTemplate"],
+            "RestartPolicy": {"Condition": "on-failure"},
+        },
+    }
+    tasks = [
+        task("failed", CRASH, code=3, spec=retried),
+        task("complete", spec=retried),
+    ]
+    assert first_failed(judge(*tasks, spec=retried).done) is None
+    old = task("failed", CRASH, code=7, spec=JOB, image="web:0")
+    new = [task("failed", CRASH, code=code, spec=JOB) for code in (4, 5)]
+    assert first_failed(judge(new[1], old, new[0], spec=JOB).done) == new[0]
+    assert not are_open([old, *new])
+    assert are_open([old, task("running", spec=JOB)])
+
+
 def test_a_job_that_could_not_be_started_has_failed() -> None:
     """Nobody starts it again."""
     judged = judge(task("rejected", "no luck", spec=JOB), spec=JOB, wanted=1)
@@ -210,6 +293,14 @@ def test_running_tasks_come_by_slot() -> None:
         task("failed", slot=1),
     ]
     assert [each["Slot"] for each in running_tasks(tasks)] == [1, 2]
+
+
+def test_slots_are_those_that_go_on() -> None:
+    """A swarm that takes some away need not leave the first ones."""
+    tasks = [task("running", slot=3), task("starting", slot=2), task("failed", slot=1)]
+    assert slots(tasks) == [2, 3]
+    assert slots([task("running", slot=0, node=each) for each in "ab"]) == [1, 2]
+    assert slots([]) == []
 
 
 def test_how_many_are_asked_for_depends_on_the_mode() -> None:
@@ -321,13 +412,13 @@ def test_a_change_leaves_the_rest_as_it_is() -> None:
     """The engine takes a whole description, so what is left out would be lost."""
     template = {
         **SPEC["TaskTemplate"],
-        "ContainerSpec": {**IMAGE, "Env": ["A=1", "B=2"]},
+        "ContainerSpec": {**IMAGE, "Env": ["A=1", "B=2", "NONE"]},
     }
     spec = {**SPEC, "TaskTemplate": template, "Labels": {"x": "y"}}
     changed = changed_spec(spec, image="web:2", environment={"B": "3", "C": "="})
     assert changed["TaskTemplate"]["ContainerSpec"] == {
         "Image": "web:2",
-        "Env": ["A=1", "B=3", "C=="],
+        "Env": ["A=1", "NONE", "B=3", "C=="],
     }
     assert changed["Labels"] == {"x": "y"}
     assert changed_spec(spec, replicas=0)["Mode"] == {"Replicated": {"Replicas": 0}}

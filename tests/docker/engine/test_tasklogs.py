@@ -86,6 +86,20 @@ def test_the_second_task_makes_a_file_for_each(
     }
 
 
+def test_what_others_wrote_before_is_nobody_s(tmp_path: Path) -> None:
+    """Two services may log to files of one name; a task's own file is its own."""
+    (tmp_path / "web.out").write_text("of another service\n")
+    shared = SharedFile(tmp_path / "web.out", lambda: None)
+    for name in ("1.a", "2.b"):
+        shared.lane(name).write(f"{name}\n".encode())
+    shared.close()
+    assert texts(tmp_path) == {
+        "web.out": "of another service\n1.a\n2.b\n",
+        "web.1.a.out": "1.a\n",
+        "web.2.b.out": "2.b\n",
+    }
+
+
 def test_who_waits_hears_of_every_write_and_rest(
     shared: SharedFile, noticed: list[None]
 ) -> None:
