@@ -33,7 +33,8 @@ class State:
 
     Args:
         place: Path of a SQLite file, or a database URL as SQLAlchemy reads it, for
-            example ``postgresql+psycopg://user:password@host/name``.
+            example ``postgresql+psycopg://user:password@host/name``; ``sqlite://`` is
+            memory, gone with the process.
         tables: The tables.
         name: What they are called together.
         version: Their version, from 1.
@@ -57,14 +58,20 @@ class State:
         self._version = version
         self._upgrades = dict(upgrades or {})
         self._lock = threading.Lock()
+        self._turn: contextlib.AbstractContextManager[object]
         self._is_ready = False
         self._file = None if "://" in place else Path(place)
         url = place if self._file is None else f"sqlite:///{self._file}"
         try:
             made = sa.make_url(url)
             options: dict[str, Any] = {}
+            is_memory = made.get_backend_name() == "sqlite" and not made.database
             if made.get_backend_name() == "sqlite":
                 options["connect_args"] = {"timeout": _PATIENCE}
+            if is_memory:
+                # All threads see the one that there is, one after the other.
+                options["poolclass"] = sa.pool.StaticPool
+                options["connect_args"]["check_same_thread"] = False
             self._engine = sa.create_engine(made, **options)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as failure:
             # The URL itself may have a password in it.
@@ -75,6 +82,7 @@ class State:
                 "be installed"
             )
             raise ConfigError(message) from None
+        self._turn = threading.Lock() if is_memory else contextlib.nullcontext()
         if made.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _let_us_begin)
             sa.event.listen(self._engine, "begin", _begin)
@@ -95,7 +103,7 @@ class State:
         """
         try:
             self._prepare()
-            with self._engine.begin() as connection:
+            with self._turn, self._engine.begin() as connection:
                 self._hold(connection)
                 yield connection
         except (sa.exc.SQLAlchemyError, OSError) as failure:

@@ -164,3 +164,12 @@ def test_who_has_to_wait_waits(tmp_path: Path) -> None:
     assert add(state) == 2
     timer.join()
     other.close()
+
+
+def test_memory_is_shared_by_threads() -> None:
+    """And by nobody else."""
+    state = opened("sqlite://")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: add(state), range(50)))
+    assert add(state) == 51
+    assert add(opened("sqlite://")) == 1
