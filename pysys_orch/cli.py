@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
 from pysys_orch import __version__
 from pysys_orch.clock import SystemClock
-from pysys_orch.errors import OrchError
+from pysys_orch.errors import ConfigError, OrchError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +61,48 @@ def _parser() -> argparse.ArgumentParser:
         help="how long an unused image is kept (7)",
     )
     collect.set_defaults(command=_collect)
+    mock = commands.add_parser(
+        "mock-squadcast",
+        help="serve a mock of SquadCast, and show what it is told",
+        description=(
+            "Serve a mock of SquadCast on the loopback until it is interrupted, and "
+            "print each request and what became of it. The key is taken from the "
+            "environment variable ESCALATION_KEY, and is not shown."
+        ),
+    )
+    mock.add_argument(
+        "--port", type=int, default=8088, help="the TCP port (8088); 0 is any"
+    )
+    mock.add_argument(
+        "--duplicates",
+        choices=["reject", "open", "fold"],
+        default="open",
+        help="what becomes of a trigger whose id is known (open)",
+    )
+    mock.set_defaults(command=_mock_squadcast)
     return parser
+
+
+def _mock_squadcast(options: argparse.Namespace) -> int:
+    from pysys_orch.escalation.mock import MockSquadCast, Received
+
+    def show(received: Received) -> None:
+        at = received.at.isoformat(timespec="seconds")
+        print(f"{at} {received.status or 'no answer'}: {received.verdict}")
+        print(f"  {received.body.decode('utf-8', 'replace')}", flush=True)
+
+    try:
+        with MockSquadCast.running(
+            options.port, duplicates=options.duplicates, tell=show
+        ) as server:
+            print(f"SquadCast is {server.url}; Ctrl-C ends it", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    except (OSError, RuntimeError) as failure:
+        message = f"cannot serve on port {options.port}: {failure}"
+        raise ConfigError(message) from None
+    return 0
 
 
 def _collect(options: argparse.Namespace) -> int:

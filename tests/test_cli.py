@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from pysys_orch import __version__
 from pysys_orch.cli import main
@@ -288,3 +290,44 @@ def test_a_real_engine_is_collected(shell: Shell, engine: ApiEngine) -> None:
     finally:
         for each in (kept, others):
             engine.remove(Resource(kind=Kind.VOLUME, id=each, name=each))
+
+
+# The mock of SquadCast.
+
+
+def test_a_mock_of_squadcast_shows_what_it_is_told() -> None:
+    """Until it is interrupted; the key is shown nowhere."""
+    key = "0123456789abcdef"
+    program = "from pysys_orch.cli import main; raise SystemExit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "mock-squadcast", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "ESCALATION_KEY": key},
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2].rstrip(";")
+        event = {"event_id": "a", "status": "resolve"}
+        path = f"{url}/v2/incidents/api/{key}"
+        assert requests.post(path, json=event, timeout=10).status_code == 202
+        said = [process.stdout.readline() for _ in range(2)]
+        assert said[0].endswith(" 202: taken in\n")
+        assert json.loads(said[1]) == event
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def test_a_mock_that_cannot_be_served_says_why(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key is missing, or a port is taken."""
+    monkeypatch.delenv("ESCALATION_KEY", raising=False)
+    said = shell("mock-squadcast", "--port", "0")
+    assert said.status == 2
+    assert "ESCALATION_KEY is not set" in said.err

@@ -8,7 +8,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -108,6 +108,7 @@ class MockSquadCast:
             SquadCast does; ``fold`` makes it part of an incident that is open, as
             SquadCast's deduplication does, and opens another one after that.
         chaos: Asked for a fault for each request for which none is scripted.
+        tell: Told of each request, once it is known what becomes of it.
         clock: Tells when a request arrived.
 
     Attributes:
@@ -132,6 +133,7 @@ class MockSquadCast:
         *,
         duplicates: Duplicates = "reject",
         chaos: Callable[[], Fault | None] | None = None,
+        tell: Callable[[Received], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
         key = variable("ESCALATION_KEY")
@@ -151,6 +153,7 @@ class MockSquadCast:
         self.reject_next_request = False
         self._duplicates = duplicates
         self._chaos = chaos
+        self._tell = tell
         self._clock = clock or SystemClock()
         self._faults: deque[Fault] = deque()
         self._runner: web.AppRunner | None = None
@@ -167,6 +170,7 @@ class MockSquadCast:
         *,
         duplicates: Duplicates = "reject",
         chaos: Callable[[], Fault | None] | None = None,
+        tell: Callable[[Received], None] | None = None,
         clock: Clock | None = None,
     ) -> Iterator[Self]:
         """Run a service in a thread of its own, for as long as the block lasts.
@@ -175,13 +179,14 @@ class MockSquadCast:
             port: The TCP port; 0 to choose a free one.
             duplicates: As for the class.
             chaos: As for the class.
+            tell: As for the class.
             clock: As for the class.
 
         Raises:
             OSError: The port is in use.
             RuntimeError: ``ESCALATION_KEY`` is not set.
         """
-        server = cls(port, duplicates=duplicates, chaos=chaos, clock=clock)
+        server = cls(port, duplicates=duplicates, chaos=chaos, tell=tell, clock=clock)
         loop = asyncio.new_event_loop()
         thread = threading.Thread(
             target=loop.run_forever, name="mock-squadcast", daemon=True
@@ -354,12 +359,11 @@ class MockSquadCast:
         if fault.cut and not fault.processed:
             self._note(body, 0, "cut before it was taken in")
             return self._cut(request)
-        answer = self._answer(body)
+        answer, verdict = self._answer(body)
         if fault.cut:
-            self.requests[-1] = replace(
-                self.requests[-1], status=0, verdict="cut after it was taken in"
-            )
+            self._note(body, 0, "cut after it was taken in")
             return self._cut(request)
+        self._note(body, answer.status, verdict)
         return answer
 
     async def _read(self, request: web.Request) -> bytes:
@@ -378,21 +382,21 @@ class MockSquadCast:
             request.transport.abort()
         return web.Response()
 
-    def _answer(self, body: bytes) -> web.Response:
+    def _answer(self, body: bytes) -> tuple[web.Response, str]:
+        """Return what is answered to a request that nothing happens to, and why."""
         try:
             incident = _read_incident(body)
             self._take(incident)
         except _RefusedError as refusal:
             reason, status = str(refusal), refusal.status
-            self._note(body, status, reason)
-            return web.Response(status=status, reason=_line(reason), text=reason)
-        self._note(body, 202, "taken in")
+            line = _line(reason)
+            return web.Response(status=status, reason=line, text=reason), reason
         answer = {
             "result": "Request will be processed",
             "took": 0.01,
             "requestId": incident["event_id"],
         }
-        return web.json_response(answer, status=202)
+        return web.json_response(answer, status=202), "taken in"
 
     def _take(self, incident: dict[str, Any]) -> None:
         """Open or resolve incidents.
@@ -417,9 +421,12 @@ class MockSquadCast:
         self.history.append(incident)
 
     def _note(self, body: bytes, status: int, verdict: str) -> None:
-        self.requests.append(
-            Received(at=self._clock.stamp(), body=body, status=status, verdict=verdict)
+        received = Received(
+            at=self._clock.stamp(), body=body, status=status, verdict=verdict
         )
+        self.requests.append(received)
+        if self._tell is not None:
+            self._tell(received)
 
 
 def _only_port(addresses: Sequence[Any]) -> int:
