@@ -325,7 +325,7 @@ class DockerContainer(Prepared, RunningContainer):
         self._follow(Path(out).name.removesuffix(".out"))
         code = self._waitForExit(timeout)
         if code:
-            state = self._inspect()["State"]
+            state = self._explained(self._inspect())
             lines = " ; ".join(self._tail())
             said = f"its last words: {lines}" if lines else "it logged nothing"
             message = (

@@ -34,7 +34,7 @@ from pysys_orch.errors import (
 
 if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
-    from pysys_orch.docker.engine.events import Watch
+    from pysys_orch.docker.engine.events import ContainerEvent, Watch
     from pysys_orch.docker.engine.logs import Log
 
 _T = TypeVar("_T")
@@ -43,6 +43,10 @@ _LOOK_EVERY = 0.5
 _SETTLE_TIMEOUT = 30.0
 _ABORTED_SETTLE_TIMEOUT = 1.0  # PySys complains loudly after 5 s
 _LISTEN_EVERY = 0.1
+_KILLED = 137
+# What an engine hears of a container's end, it does not hear all at once.
+_REASON_PATIENCE = 1.0
+_REASON_POLL = 0.05
 
 
 class Running(DockerBelonging):
@@ -552,7 +556,7 @@ class RunningContainer(Running):
         if self._watch is not None:
             events = [
                 {"at": each.at.isoformat(), "action": each.action, **each.attributes}
-                for each in self._watch.events()
+                for each in self._lateEvents(found)
             ]
             write_json(folder / f"{stem}.events.json", events)
         if not self._followers:
@@ -665,7 +669,8 @@ class RunningContainer(Running):
                 return
             looked = (heard, clock.instant())
             found = self._inspect()
-            ready.require_running(self.displayName, found["State"], self._tail)
+            state = self._explained(found)
+            ready.require_running(self.displayName, state, self._tail)
             restarts = int(found.get("RestartCount", 0))
             first = restarts if first < 0 else first
             if restarts - first >= converge.MOST_RESTARTS:
@@ -696,6 +701,42 @@ class RunningContainer(Running):
         bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
         ports = [int(each["HostPort"]) for each in bindings if each.get("HostPort")]
         return ports[0] if ports else None
+
+    def _explained(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the state of an inspection, once the engine knows why it ended.
+
+        That a container lacked memory an engine may hear only after it has ended.
+        """
+        clock = Session.of(self.parent).clock
+        deadline = clock.instant() + _REASON_PATIENCE
+        state: Mapping[str, Any] = found["State"]
+        while (
+            state.get("ExitCode") == _KILLED
+            and found["HostConfig"].get("Memory")
+            and not state.get("Running")
+            and not state.get("OOMKilled")
+            and clock.instant() < deadline
+        ):
+            self.parent.pollWait(_REASON_POLL)
+            state = self._inspect()["State"]
+        return state
+
+    def _lateEvents(self, found: Mapping[str, Any]) -> Sequence[ContainerEvent]:
+        """Return the events, once the container's end is among them if it has ended."""
+        from pysys_orch.docker.engine.events import DIE
+
+        if self._watch is None:
+            return ()
+        clock = Session.of(self.parent).clock
+        deadline = clock.instant() + _REASON_PATIENCE
+        while True:
+            seen, events = self._watch.count, self._watch.events()
+            left = deadline - clock.instant()
+            ended = found["State"]["Status"] == "exited"
+            if not ended or left <= 0 or any(each.action == DIE for each in events):
+                return events
+            if not self._watch.wait(seen, left):
+                return events
 
     def _waitForExit(self, timeout: float) -> int:
         from pysys_orch.docker.engine.events import DIE

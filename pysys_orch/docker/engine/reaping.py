@@ -31,7 +31,7 @@ from pysys_orch.errors import OrchError
 from pysys_orch.settings import inherited_environment
 
 #: Seconds after a run's death at which the reaper looks again.
-PASSES = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+PASSES = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.5, 8.0)
 
 #: Says that the run is over, and has not waited for the first report.
 UNREAD = "unread"
