@@ -142,7 +142,7 @@ class Deployment(DockerBelonging):
             return []
         found = [
             each.resource
-            for each in engine.listing()
+            for each in engine.listing(dated=False)
             if environment_of(each) == self._name or is_built_for(each, self._name)
         ]
         order = list(Kind)

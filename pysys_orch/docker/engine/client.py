@@ -573,17 +573,21 @@ class ApiEngine:
 
     # Collection ---------------------------------------------------------------
 
-    def listing(self) -> list[Found]:
+    def listing(self, *, dated: bool = True) -> list[Found]:
         """Return everything on the engine that can have an owner.
 
         Images are listed once for each of their tags; of the untagged ones only those
         that carry the label of our builds.
+
+        Args:
+            dated: Whether cached images tell when they were last used, and not only
+                when they were built. That takes a request for each of them.
         """
         found: list[Found] = []
         found += self._containers()
         found += self._networks()
         found += self._volumes()
-        found += self._images()
+        found += self._images(dated=dated)
         found += self._swarm(Kind.SERVICE, "/services")
         found += self._swarm(Kind.SECRET, "/secrets")
         found += self._swarm(Kind.CONFIG, "/configs")
@@ -637,7 +641,7 @@ class ApiEngine:
                 labels=each.get("Labels") or {},
             )
 
-    def _images(self) -> Iterator[Found]:
+    def _images(self, *, dated: bool) -> Iterator[Found]:
         for each in self._get("list images", "/images/json"):
             labels = each.get("Labels") or {}
             created = datetime.fromtimestamp(each["Created"], UTC)
@@ -645,7 +649,7 @@ class ApiEngine:
             if not tags and CACHE_LABEL in labels:
                 resource = Resource(kind=Kind.IMAGE, id=each["Id"], name=each["Id"])
                 yield Found(resource=resource, created=created, labels=labels)
-            if any(is_cache_tag(tag) for tag in tags):
+            if dated and any(is_cache_tag(tag) for tag in tags):
                 created = self._last_tagged(each["Id"], created)
             for tag in tags:
                 resource = Resource(kind=Kind.IMAGE, id=tag, name=tag)

@@ -200,7 +200,7 @@ class ComposeFile(Document):
             if isinstance(place.content, Pairs)
         }
 
-    def section(self, key: str) -> dict[str, Place]:
+    def section(self, key: str) -> Mapping[str, Place]:
         """Return what a top-level mapping holds."""
         place = self.root.get(key)
         return place.values() if place else {}

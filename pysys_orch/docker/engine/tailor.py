@@ -749,7 +749,7 @@ def _networks(service: Place) -> dict[str, Place | None]:
     named: dict[str, Place | None] = {
         item.text: None for item in place.items if item.text
     }
-    return named | place.values()
+    return {**named, **place.values()}
 
 
 def _with_alias(network: Place | None, name: str) -> str:

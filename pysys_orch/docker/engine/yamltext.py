@@ -10,6 +10,7 @@ Values are text: what ``2222:22`` or ``yes`` is for YAML 1.1 is not what Docker 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,7 +79,7 @@ class Items:
     tag: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # without slots, to remember values
 class Pairs:
     """A mapping.
 
@@ -98,15 +99,16 @@ class Pairs:
         """Return the pair that stands here under *key*, not in a merged mapping."""
         return next((pair for pair in self.pairs if pair.name == key), None)
 
-    def effective(self) -> dict[str, Place]:
-        """Return every value by its key, merges resolved, ``!reset`` ones left out."""
+    @functools.cached_property
+    def effective(self) -> Mapping[str, Place]:
+        """Every value by its key, merges resolved, ``!reset`` ones left out."""
         merged = [pair.value for pair in self.pairs if pair.name == _MERGE]
         found: dict[str, Place] = {}
         for place in merged:
             content = place.content
             for each in content.items if isinstance(content, Items) else [place]:
                 if isinstance(each.content, Pairs):
-                    found = each.content.effective() | found
+                    found = {**each.content.effective, **found}
         own = {pair.name: pair.value for pair in self.pairs if pair.name != _MERGE}
         found |= own
         return {
@@ -148,9 +150,9 @@ class Place:
         """The items of a sequence; anything else has none."""
         return self.content.items if isinstance(self.content, Items) else ()
 
-    def values(self) -> dict[str, Place]:
+    def values(self) -> Mapping[str, Place]:
         """Return a mapping's values, merges resolved; anything else has none."""
-        return self.content.effective() if isinstance(self.content, Pairs) else {}
+        return self.content.effective if isinstance(self.content, Pairs) else {}
 
     def get(self, *path: str) -> Place | None:
         """Return what stands under these keys, one inside the other."""
