@@ -184,3 +184,11 @@ def _facts(project: Project | None) -> dict[str, str]:
 def variable(name: str) -> str | None:
     """Return an environment variable; None if it is not set."""
     return os.environ.get(name)
+
+
+def take_variable(name: str) -> str | None:
+    """Return an environment variable, and take it away from whoever comes next.
+
+    A secret that is left there is printed, and given to every process of every test.
+    """
+    return os.environ.pop(name, None)

@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pysys_orch.escalation.mock import Fault, MockSquadCast, Received
+    from pysys_orch.escalation.writer import EscalationWriter, SquadCastWriter
 
-__all__ = ["Fault", "MockSquadCast", "Received"]
+__all__ = [
+    "EscalationWriter",
+    "Fault",
+    "MockSquadCast",
+    "Received",
+    "SquadCastWriter",
+]
 
-_HOMES = {"Fault": "mock", "MockSquadCast": "mock", "Received": "mock"}
+_HOMES = {
+    "EscalationWriter": "writer",
+    "Fault": "mock",
+    "MockSquadCast": "mock",
+    "Received": "mock",
+    "SquadCastWriter": "writer",
+}
 
 
 def __getattr__(name: str) -> object:

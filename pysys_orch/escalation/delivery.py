@@ -91,7 +91,7 @@ class Courier:
         return True
 
     def flush(self, deadline: float) -> bool:
-        """Send all that waits, also what becomes due in time.
+        """Send all that waits, also what is due, or let go of by others, in time.
 
         Args:
             deadline: The instant at which the last attempt has to be over.
@@ -102,15 +102,15 @@ class Courier:
         Raises:
             StateError: The outbox cannot be read or written.
         """
-        while True:
-            self.round(deadline)
+        while self.round(deadline):
             due = self._outbox.next_due(self._service.name)
             if due is None:
                 return True
             seconds = max(0.0, (due - self._clock.stamp()).total_seconds())
             instant = self._clock.instant() + max(seconds, _LOOK_EVERY)
             if instant >= deadline or not self._clock.wait_until(instant, self._stop):
-                return False
+                break
+        return False
 
     def _bring(self, letter: Letter, deadline: float) -> bool:
         """Send one letter, as often as that may help; return whether it is settled."""
@@ -145,8 +145,9 @@ class Courier:
             )
             return True
         if made.verdict is Verdict.LATER:
-            delay = self._pause(letter.attempts, made.answer)
-            self._outbox.postpone(letter, words, delay)
+            # When it is worth trying again a later round finds out; or the service
+            # itself has said it.
+            self._outbox.postpone(letter, words, made.answer.retry_after or 0.0)
             log.warning(
                 "%s could not be told of %s, which is kept: %s",
                 self._service.name,

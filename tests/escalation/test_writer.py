@@ -1,0 +1,227 @@
+"""The writer, in real runs of PySys against a real server."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pysys_orch.escalation import MockSquadCast
+from tests.nested import NestedProject
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+WRITER = "pysys_orch.escalation.SquadCastWriter"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockSquadCast]:
+    monkeypatch.setenv("ESCALATION_KEY", KEY)
+    with MockSquadCast.running(duplicates="open") as server:
+        yield server
+
+
+BODY = """
+    if pathlib.Path(self.input, 'broken.txt').read_text() == 'yes':
+        self.addOutcome(FAILED, 'it broke')
+"""
+#: The key, in a way that it is not in the test's own file.
+SAYING_IT = f"""
+    assert 'ESCALATION_KEY' not in os.environ
+    self.addOutcome(FAILED, 'it is ' + '{KEY[:20]}' + '{KEY[20:]}')
+"""
+WAKING = """
+    squadcast = self.runner.squadcast
+    squadcast.escalate('soak', 'throughput is down', '**a lot**')
+    def again(stopping, log):
+        squadcast.escalate('soak', 'again')
+    self.startBackgroundThread('again', again).join()
+    squadcast.escalate('other', 'is down')
+    squadcast.recover('other')
+    squadcast.recover('unknown')
+"""
+
+
+class Nightly:
+    """A suite that runs night after night, and sends to a server."""
+
+    def __init__(self, folder: Path, server: MockSquadCast, **properties: str) -> None:
+        settings = {
+            "escalate": "true",
+            "suite": "nightly",
+            "stream": "main linux",
+            "url": server.url,
+            "flushTimeoutSecs": "20",
+            **properties,
+        }
+        lines = "".join(
+            f'<property name="{name}" value="{value}"/>'
+            for name, value in settings.items()
+        )
+        writer = f'<writer classname="{WRITER}" alias="squadcast">{lines}</writer>'
+        self.project = NestedProject(folder, plugin=False, properties=writer)
+        self.folder = folder
+
+    def test(self, name: str, body: str = "", *, broken: bool = False) -> None:
+        """Have a test, which fails as long as it is broken."""
+        if not (self.folder / name).exists():
+            self.project.test(name, body or BODY)
+        (self.folder / name / "broken.txt").write_text("yes" if broken else "no")
+
+    def run(
+        self, *arguments: str, status: int | None = None, **environment: str
+    ) -> str:
+        given = {"ESCALATION_KEY": KEY, **environment}
+        found = self.project.run(*arguments, environment=given)
+        assert status is None or found == status, self.project.said()
+        return self.project.said()
+
+
+def bodies(server: MockSquadCast) -> list[Mapping[str, object]]:
+    return [json.loads(each.body) for each in server.requests]
+
+
+def test_a_red_night_opens_an_incident_and_a_green_one_resolves_it(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """One, however many tests fail, and however many nights they do."""
+    nightly = Nightly(tmp_path, server)
+    for name in ("a", "b", "c"):
+        nightly.test(name, broken=name != "c")
+    for _ in range(2):
+        nightly.run(status=2)
+    (opened,) = server.open_incidents()
+    assert opened["message"] == "[main linux] nightly: 2 tests fail, 3 ran"
+    assert "**a** FAILED since this run: it broke" in opened["description"]
+    assert opened["tags"]["suite"] == "nightly"
+
+    for name in ("a", "b"):
+        nightly.test(name)
+    nightly.run("a", status=0)
+    assert server.open_incidents(), "b has not run"
+    nightly.run(status=0)
+    assert server.open_incidents() == []
+    assert [each["status"] for each in bodies(server)] == ["trigger", "resolve"]
+
+
+def test_the_key_is_nowhere(tmp_path: Path, server: MockSquadCast) -> None:
+    """Not even where PySys prints the whole environment, or a test says it."""
+    nightly = Nightly(tmp_path, server)
+    nightly.test("a", SAYING_IT)
+    server.fail_with(503, text=f"no {KEY}")
+    said = nightly.run("-v", "DEBUG", status=2)
+    assert [each.status for each in server.requests] == [503, 202]
+    (opened,) = server.open_incidents()
+    assert "it is ***" in opened["description"]
+    # The test itself has said it, and that is all.
+    assert {line for line in said.splitlines() if KEY in line} <= {
+        line for line in said.splitlines() if "it is " in line
+    }
+    files = [each for each in tmp_path.rglob("*") if each.is_file()]
+    telling = [each for each in files if KEY.encode() in each.read_bytes()]
+    assert {each.name for each in telling} <= {"run.log", "run.txt", "results.json"}
+
+
+def test_what_could_not_be_sent_is_sent_by_the_next_run(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """Under the same id, with the same words."""
+    nightly = Nightly(tmp_path, server, flushTimeoutSecs="0.5")
+    nightly.test("a", broken=True)
+    server.fail_with(503, times=50)
+    said = nightly.run(status=2)
+    assert "the rest is sent by the next run" in said
+    assert server.open_incidents() == []
+    server._faults.clear()
+    before = bodies(server)
+    nightly.run(status=2)
+    assert len(server.open_incidents()) == 1
+    assert all(each == before[0] for each in bodies(server))
+
+
+def test_a_service_that_hangs_delays_a_run_by_no_more_than_it_may(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """And changes nothing else about it."""
+    nightly = Nightly(tmp_path, server, flushTimeoutSecs="1")
+    nightly.test("a", broken=True)
+    server.hang(times=50)
+    said = nightly.run(status=2)
+    assert "FAILED" in said
+
+
+def test_nothing_is_done_without_being_asked(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """Not on a developer's machine, and not for other streams."""
+    for properties in ({"escalate": "false"}, {"onlyStreams": "release *"}):
+        nightly = Nightly(tmp_path / str(len(properties)), server, **properties)
+        nightly.test("a", broken=True)
+        nightly.run("--record", status=2)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"sute": "x"}, "the writer has no property 'sute': did you mean suite?"),
+        ({"key": KEY}, "the writer has no property 'key'"),
+        ({"groupBy": "Suite"}, "groupBy: there is no 'Suite': did you mean suite?"),
+        ({"outcomes": "FALED"}, "outcomes: there is no 'FALED': did you mean FAILED?"),
+        ({"repeatAfter": "a week"}, "repeatAfter is a number with s, m, h, d or w"),
+        ({"failuresBeforeTrigger": "0"}, "failuresBeforeTrigger is at least 1, got 0"),
+        ({"stream": ""}, "stream is not set"),
+        ({"mutes": "none.yml"}, "none.yml cannot be read: No such file"),
+        ({"link": "https://$NIX"}, "link names $NIX"),
+        ({"keyVariable": "NO_KEY"}, "the environment variable NO_KEY"),
+        ({"keyFile": "none"}, "keyFile .*none cannot be read"),
+    ],
+)
+def test_a_mistake_in_the_project_ends_the_run_at_once(
+    tmp_path: Path, server: MockSquadCast, properties: dict[str, str], words: str
+) -> None:
+    """With the name of the property, and what may have been meant."""
+    nightly = Nightly(tmp_path, server, **properties)
+    nightly.test("a")
+    said = nightly.run(GITHUB_REF_NAME="", CI_COMMIT_REF_NAME="", status=10)
+    assert re.search(words.replace("$", r"\$"), " ".join(said.split())), said
+    assert KEY not in said
+
+
+def test_a_dry_run_needs_no_key_and_sends_nothing(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """What would be sent is in a file."""
+    nightly = Nightly(tmp_path, server, dryRun="true", keyVariable="NO_KEY")
+    nightly.test("a", broken=True)
+    nightly.run(status=2)
+    assert server.requests == []
+    lines = (tmp_path / "__pysys_escalation.jsonl").read_text().splitlines()
+    assert [json.loads(each)["body"]["status"] for each in lines] == ["trigger"]
+    assert server.url not in lines[0]
+
+
+def test_a_running_test_wakes_somebody_at_once(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """Once, from whatever thread."""
+    nightly = Nightly(tmp_path, server)
+    nightly.test("a", WAKING)
+    nightly.run(status=0)
+    (soak,) = server.open_incidents()
+    assert soak["message"] == "[main linux] nightly: soak: throughput is down"
+    assert [each["status"] for each in server.history] == ["trigger", "resolve"]
+
+
+def test_where_nothing_can_be_remembered_somebody_is_told_all_the_same(
+    tmp_path: Path, server: MockSquadCast
+) -> None:
+    """A full disk is no reason to sleep well."""
+    (tmp_path / "file").mkdir()
+    nightly = Nightly(tmp_path, server, state="file")
+    nightly.test("a", broken=True)
+    said = nightly.run(status=2)
+    assert len(server.open_incidents()) == 1
+    assert "is escalated as if there were no other" in said
