@@ -12,6 +12,7 @@ from dataclasses import replace
 from pysys_orch import __version__
 from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, OrchError
+from pysys_orch.escalation.commands import register
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what becomes of a trigger whose id is known (open)",
     )
     mock.set_defaults(command=_mock_squadcast)
+    register(commands)
     return parser
 
 

@@ -10,22 +10,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pysys_orch.escalation.mock import Fault, MockSquadCast, Received
-    from pysys_orch.escalation.writer import EscalationWriter, SquadCastWriter
+    from pysys_orch.escalation.writer import (
+        AlertmanagerWriter,
+        EscalationWriter,
+        PagerDutyWriter,
+        SquadCastWriter,
+        WebhookWriter,
+    )
 
 __all__ = [
+    "AlertmanagerWriter",
     "EscalationWriter",
     "Fault",
     "MockSquadCast",
+    "PagerDutyWriter",
     "Received",
     "SquadCastWriter",
+    "WebhookWriter",
 ]
 
 _HOMES = {
+    "AlertmanagerWriter": "writer",
     "EscalationWriter": "writer",
     "Fault": "mock",
     "MockSquadCast": "mock",
+    "PagerDutyWriter": "writer",
     "Received": "mock",
     "SquadCastWriter": "writer",
+    "WebhookWriter": "writer",
 }
 
 

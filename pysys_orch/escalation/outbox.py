@@ -319,6 +319,13 @@ class Outbox:
             done = connection.execute(_EVENTS.update().where(*where).values(values))
             return int(done.rowcount)
 
+    def retry_waiting(self) -> None:
+        """Let all that waits be due now, whatever a service has said."""
+        where = _EVENTS.c.status == Status.WAITING
+        values = {"due": _text(self._clock.stamp())}
+        with self._state.transaction() as connection:
+            connection.execute(_EVENTS.update().where(where).values(values))
+
     def forget(self, numbers: Iterable[int]) -> int:
         """Drop letters, wherever they are; return how many there were."""
         where = _EVENTS.c.number.in_(list(numbers))

@@ -182,7 +182,6 @@ class EscalationWriter(BaseRecordResultsWriter):
                 mute.reason,
             )
         self.escalate = self.raiseIncident
-        self._service = self.newService(self._key)
         self._open(options.state)
         self._thread = threading.Thread(
             target=self._run,
@@ -254,6 +253,7 @@ class EscalationWriter(BaseRecordResultsWriter):
         if self._options is None:
             try:
                 self._options = self._askOptions()
+                self._service = self.newService(self._key)
             except ConfigError as failure:
                 message = f"{type(self).__name__}: {failure}"
                 raise UserError(message) from None  # type: ignore[no-untyped-call] # PySys
@@ -278,7 +278,8 @@ class EscalationWriter(BaseRecordResultsWriter):
         )
         if options.dry_run:
             return options
-        self._key = self._takeKey()
+        if self.keyVariable or self.keyFile:
+            self._key = self._takeKey()
         return options
 
     def _takeKey(self) -> str:
@@ -495,6 +496,77 @@ class SquadCastWriter(EscalationWriter):
         from pysys_orch.escalation.squadcast import SquadCast
 
         return SquadCast(key, url=self.url)
+
+
+class PagerDutyWriter(EscalationWriter):
+    """Opens and resolves incidents at PagerDuty, through its Events API v2."""
+
+    url = "https://events.pagerduty.com"
+    """The service: https://events.pagerduty.com, or https://events.eu.pagerduty.com."""
+
+    keyVariable = "PAGERDUTY_KEY"
+    """The environment variable with the integration key. It is taken out of the
+    environment when the run starts."""
+
+    def newService(self, key: str) -> Service:
+        """Return PagerDuty."""
+        from pysys_orch.escalation.pagerduty import PagerDuty
+
+        return PagerDuty(key, url=self.url)
+
+
+class AlertmanagerWriter(EscalationWriter):
+    """Fires and ends alerts at an Alertmanager, which hands them on."""
+
+    url = ""
+    """Where it is, for example ``https://alertmanager:9093``."""
+
+    keyVariable = ""
+    """None is needed."""
+
+    timeoutHours = 36.0
+    """After how many hours an alert ends of which no run has told again."""
+
+    repeatAfter = "1s"
+    """After what time an alert that still fires is told of again. Each run does that by
+    default, since it would end otherwise."""
+
+    def newService(self, key: str) -> Service:
+        """Return the Alertmanager."""
+        from pysys_orch.escalation.alertmanager import Alertmanager
+
+        del key
+        if not self.url:
+            message = "url is not set: it is where the Alertmanager is"
+            raise ConfigError(message)
+        return Alertmanager(self.url, timeout_hours=self.timeoutHours)
+
+
+class WebhookWriter(EscalationWriter):
+    """Posts JSON of your own to a URL."""
+
+    keyVariable = "WEBHOOK_URL"
+    """The environment variable with the URL, which is taken for a secret. It is taken
+    out of the environment when the run starts."""
+
+    template = ""
+    """A file with the JSON to post, in whose texts ``${key}``, ``${action}``,
+    ``${summary}``, ``${details}``, ``${link}`` and ``${tags}`` are replaced. All of
+    them by default."""
+
+    def newService(self, key: str) -> Service:
+        """Return the webhook."""
+        from pysys_orch.escalation.webhook import DEFAULT_TEMPLATE, Webhook
+
+        if not self.template:
+            return Webhook(key, DEFAULT_TEMPLATE)
+        file = Path(self.runner.project.root, self.template)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as failure:
+            message = f"template {file} cannot be read: {type(failure).__name__}"
+            raise ConfigError(message) from None
+        return Webhook(key, text, origin=str(file))
 
 
 class DryRun:

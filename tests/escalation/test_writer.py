@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pysys_orch.cli import main
 from pysys_orch.escalation import MockSquadCast
 from tests.nested import NestedProject
 
@@ -225,3 +226,22 @@ def test_where_nothing_can_be_remembered_somebody_is_told_all_the_same(
     said = nightly.run(status=2)
     assert len(server.open_incidents()) == 1
     assert "is escalated as if there were no other" in said
+
+
+def test_it_is_switched_on_without_touching_a_project(
+    tmp_path: Path, server: MockSquadCast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a file that comes with the package."""
+    project = NestedProject(tmp_path, plugin=False)
+    project.test("a", "\n    self.addOutcome(FAILED, 'it broke')")
+    main(["escalations", "append-file"])
+    environment = {
+        "PYSYS_PROJECT_APPEND": capsys.readouterr().out.strip(),
+        "ESCALATION_KEY": KEY,
+        "ESCALATION_SUITE": "nightly-main",
+        "ESCALATION_STREAM": "main linux",
+        "ESCALATION_URL": server.url,
+    }
+    assert project.run(environment=environment) == 2
+    (opened,) = server.open_incidents()
+    assert opened["message"] == "[main linux] nightly-main: 1 test fails, 1 ran"
