@@ -29,7 +29,7 @@ from benchmarks.docker import (
     runs,
 )
 from benchmarks.docker.bench import Bench, opened
-from benchmarks.docker.measure import Report, Rounds
+from benchmarks.measure import Report, Rounds
 
 BENCHMARKS = {
     "lifecycle": lifecycle.run,

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
-from benchmarks.docker.measure import Figures
 from benchmarks.docker.raw import RawEngine
+from benchmarks.measure import Figures
 from pysys_orch.docker.engine.ownership import (
     owner_labels,
     resource_name,

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.docker.bench import BUSYBOX, Bench
-from benchmarks.docker.measure import (
+from benchmarks.measure import (
     Bar,
     Figures,
     Report,

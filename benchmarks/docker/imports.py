@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.docker.bench import Bench
-from benchmarks.docker.measure import Bar, Figures, Report, Rounds, values
+from benchmarks.measure import Bar, Figures, Report, Rounds, values
 
 ROUNDS = 20
 _PACKAGE = "pysys_orch.docker"

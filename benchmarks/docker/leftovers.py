@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks.docker.bench import BUSYBOX, Bench, remove_containers
-from benchmarks.docker.measure import (
+from benchmarks.measure import (
     Bar,
     Figures,
     Report,

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from benchmarks.docker.bench import DEBIAN, Bench
-from benchmarks.docker.measure import (
+from benchmarks.docker.raw import RawEngine
+from benchmarks.measure import (
     Bar,
     Figures,
     Report,
@@ -23,7 +24,6 @@ from benchmarks.docker.measure import (
     ratio,
     values,
 )
-from benchmarks.docker.raw import RawEngine
 
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # its image cannot be had offline
 

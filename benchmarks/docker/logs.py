@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.docker.bench import DEBIAN, Bench
-from benchmarks.docker.measure import Bar, Figures, Report, Rounds, values
 from benchmarks.docker.raw import RawEngine
+from benchmarks.measure import Bar, Figures, Report, Rounds, values
 
 ROUNDS = 5
 _NUMBERS = (1, 50)

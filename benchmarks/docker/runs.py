@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.docker.bench import Bench
-from benchmarks.docker.measure import Bar, Figures, Interval, Report, Rounds
+from benchmarks.measure import Bar, Figures, Interval, Report, Rounds
 
 ROUNDS = 20
 _WITHOUT = "without the plugin"

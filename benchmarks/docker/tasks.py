@@ -18,8 +18,8 @@ from pysys.basetest import BaseTest
 
 from benchmarks.docker.bench import BUSYBOX, DEBIAN
 from benchmarks.docker.lifecycle import PORT, SCENARIOS, Scenario, measure
-from benchmarks.docker.measure import Figures, Stopwatch
 from benchmarks.docker.raw import RawEngine
+from benchmarks.measure import Figures, Stopwatch
 from pysys_orch.docker import (
     DockerComposition,
     DockerContainer,
