@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from pysys_orch.cli import main
 from pysys_orch.escalation import MockSquadCast
+from tests.docker.owned import eventually
 from tests.nested import NestedProject
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -245,3 +247,41 @@ def test_it_is_switched_on_without_touching_a_project(
     assert project.run(environment=environment) == 2
     (opened,) = server.open_incidents()
     assert opened["message"] == "[main linux] nightly-main: 1 test fails, 1 ran"
+
+
+WAITING = """
+    self.addOutcome(FAILED, 'it broke')
+    pathlib.Path(self.output, 'is_running').touch()
+    self.pollWait(60)
+"""
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_run_that_is_aborted_decides_nothing(
+    tmp_path: Path, server: MockSquadCast, *, fails: bool
+) -> None:
+    """It may have been about to pass; that it was aborted shows in its status."""
+    nightly = Nightly(tmp_path, server, failRunIfAborted=str(fails).lower())
+    nightly.test("a")
+    nightly.run(status=0)
+    told = len(server.requests)
+    nightly.test("b", WAITING)
+    process = nightly.project.start(environment={"ESCALATION_KEY": KEY})
+    eventually(lambda: list(tmp_path.rglob("is_running")), what="b runs")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == (10 if fails else 2)
+    said = nightly.project.said()
+    assert "the run was aborted: what it did counts for nothing" in said
+    assert len(server.requests) == told
+
+
+def test_modes_and_cycles_are_one_test(tmp_path: Path, server: MockSquadCast) -> None:
+    """Which is flaky, if it fails in some of them."""
+    nightly = Nightly(tmp_path, server, groupBy="test")
+    nightly.test(
+        "a", "\n    self.addOutcome(FAILED if self.testCycle == 2 else PASSED)"
+    )
+    nightly.run("--cycle", "3", status=2)
+    (opened,) = server.open_incidents()
+    assert opened["tags"]["group"] == "a"
+    assert "flaky: it also passed" in opened["description"]
