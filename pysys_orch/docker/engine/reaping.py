@@ -25,6 +25,7 @@ from pysys_orch.docker.engine.ownership import (
     MARKER_VARIABLE,
     Domain,
     Owner,
+    owner_of,
     start_of_process,
 )
 from pysys_orch.errors import OrchError
@@ -40,10 +41,27 @@ _PATIENCE = 60.0  # an engine may be down at the moment when a run is killed
 
 
 def collect(
-    engine: ApiEngine, policy: Policy, *, clock: Clock, patience: float = 5.0
+    engine: ApiEngine,
+    policy: Policy,
+    *,
+    clock: Clock,
+    patience: float = 5.0,
+    only: Owner | None = None,
 ) -> Report:
-    """Remove from an engine what nobody needs any more."""
-    plan = plan_collection(engine.listing(), now=engine.now(), policy=policy)
+    """Remove from an engine what nobody needs any more.
+
+    Args:
+        engine: The engine.
+        policy: What is needed no more.
+        clock: What is waited on.
+        patience: Seconds for which to try again what is in use.
+        only: Whose things to remove; everybody's by default.
+    """
+    found = engine.listing(dated=only is None)
+    plan = plan_collection(found, now=engine.now(), policy=policy)
+    if only is not None:
+        own = {each.resource for each in found if owner_of(each) == only}
+        plan = [each for each in plan if each.resource in own]
     return sweep(engine, plan, clock=clock, patience=patience)
 
 
@@ -131,16 +149,23 @@ def _reap(
         clock.wait_until(clock.instant() + 1.0 if at is None else begin + at, never)
         quiet = True
         for environment in environments:
-            quiet &= _pass(environment, mine, clock)
+            # Of others' things others take care, and the next run of all that is left.
+            quiet &= _pass(environment, mine, clock, only=owner)
         waiting = not quiet or clock.instant() < begin + PASSES[-1]
         _end_clients(policy.domain)
 
 
-def _pass(environment: Mapping[str, str], policy: Policy, clock: Clock) -> bool:
+def _pass(
+    environment: Mapping[str, str],
+    policy: Policy,
+    clock: Clock,
+    *,
+    only: Owner | None = None,
+) -> bool:
     """Look once; return whether there was nothing to do."""
     try:
         engine = ApiEngine.connect(environment)
-        report = collect(engine, policy, clock=clock, patience=1.0)
+        report = collect(engine, policy, clock=clock, patience=1.0, only=only)
     except OrchError as failure:
         _write(str(failure))
         return False
