@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pysys_orch.errors import ConfigError, StateError
 
-#: Seconds for which one waits for others who write.
+# Seconds for which one waits for others who write, unless somebody has less time.
 _PATIENCE = 30.0
 
 _OWN = sa.MetaData()
@@ -39,6 +39,7 @@ class State:
         name: What they are called together.
         version: Their version, from 1.
         upgrades: What turns tables of a version into those of the next one.
+        patience: Seconds for which one waits for others who write, or for an answer.
 
     Raises:
         ConfigError: The URL makes no sense.
@@ -52,6 +53,7 @@ class State:
         name: str,
         version: int = 1,
         upgrades: Mapping[int, Upgrade] | None = None,
+        patience: float = _PATIENCE,
     ) -> None:
         self._tables = tables
         self._name = name
@@ -67,7 +69,12 @@ class State:
             options: dict[str, Any] = {}
             is_memory = made.get_backend_name() == "sqlite" and not made.database
             if made.get_backend_name() == "sqlite":
-                options["connect_args"] = {"timeout": _PATIENCE}
+                options["connect_args"] = {"timeout": patience}
+            elif made.get_backend_name() == "postgresql":
+                options["connect_args"] = {
+                    "connect_timeout": max(2, round(patience)),
+                    "options": f"-c lock_timeout={round(patience * 1000)}",
+                }
             if is_memory:
                 # All threads see the one that there is, one after the other.
                 options["poolclass"] = sa.pool.StaticPool

@@ -8,11 +8,13 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pysys_orch import settings
 from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError
+from pysys_orch.escalation.incident import address
 
 if TYPE_CHECKING:
     from pysys_orch.escalation.incident import Service
@@ -23,6 +25,7 @@ _SERVICES = ("squadcast", "pagerduty", "alertmanager", "webhook")
 _KEYS = {
     "squadcast": "ESCALATION_KEY",
     "pagerduty": "PAGERDUTY_KEY",
+    "alertmanager": "",
     "webhook": "WEBHOOK_URL",
 }
 
@@ -52,6 +55,7 @@ def register(commands: Any) -> None:  # noqa: ANN401 -- argparse has no name for
         sends=True,
     )
     expect.add_argument("--suite", required=True, help="as the writer calls it")
+    expect.add_argument("--stream", help="as the writer calls it; any by default")
     expect.add_argument(
         "--within", required=True, metavar="TIME", help="for example 26h"
     )
@@ -84,6 +88,9 @@ def _adder(verbs: Any) -> Callable[..., argparse.ArgumentParser]:  # noqa: ANN40
         if sends:
             parser.add_argument("--service", choices=_SERVICES, default="squadcast")
             parser.add_argument("--url", help="of the service; its own by default")
+            parser.add_argument(
+                "--key-variable", help="the environment variable with the key"
+            )
             parser.add_argument("--ca-file", default="", help="certificates to trust")
             parser.add_argument(
                 "--timeout", type=float, default=30.0, help="seconds (30)"
@@ -142,9 +149,12 @@ def _show(options: argparse.Namespace) -> int:
 
 def _flush(options: argparse.Namespace) -> int:
     service = _service(options)
-    outbox = _outbox(options, service)
+    outbox = _outbox(options, _address(options, service))
     outbox.retry_waiting()
-    return _send(options, outbox, service)
+    left = _send(options, outbox, service)
+    if options.json:
+        print(json.dumps([_row(each) for each in left]))
+    return 1 if left else 0
 
 
 def _append_file(options: argparse.Namespace) -> int:
@@ -172,15 +182,15 @@ def _expect(options: argparse.Namespace) -> int:
 
     within = duration(options.within, "--within")
     service = _service(options)
-    outbox = _outbox(options, service)
+    outbox = _outbox(options, _address(options, service))
     now = SystemClock().stamp()
-    last = outbox.last_report(options.suite)
+    last = outbox.last_report(options.suite, options.stream)
     is_late = last is None or now - last > within
     words = f"{options.suite} has never reported"
     if last is not None:
         words = f"{options.suite} last reported {last:%Y-%m-%d %H:%M} UTC"
     event = Event(
-        key=event_id(service.name, "expected", options.suite),
+        key=event_id("expected", options.suite, options.stream or ""),
         action=Action.TRIGGER if is_late else Action.RESOLVE,
         summary=f"{words}, and should within {options.within}" if is_late else words,
         details=f"{words}. It is expected to run to its end every {options.within}.",
@@ -188,19 +198,30 @@ def _expect(options: argparse.Namespace) -> int:
     )
     outbox.take_raised(event)
     _say(options, {"late": is_late, "words": words}, event.summary)
-    return _send(options, outbox, service) or int(is_late)
+    return 1 if _send(options, outbox, service) or is_late else 0
 
 
 # What they have in common.
 
 
-def _outbox(options: argparse.Namespace, *services: Service) -> Outbox:
+def _outbox(options: argparse.Namespace, *addresses: str) -> Outbox:
     from pysys_orch.escalation.outbox import TABLES, VERSION, Outbox
     from pysys_orch.state import State
 
+    is_file = "://" not in options.state
+    if is_file and not addresses and not Path(options.state).exists():
+        message = f"there is no {options.state} here: --state says where it is"
+        raise ConfigError(message)
     state = State(options.state, TABLES, name="escalation", version=VERSION)
-    names = [each.name for each in services]
-    return Outbox(state, clock=SystemClock(), services=names)
+    return Outbox(state, clock=SystemClock(), services=addresses)
+
+
+def _address(options: argparse.Namespace, service: Service) -> str:
+    """Return the address that the writer has, of which the defaults are the same."""
+    from pysys_orch.escalation.options import URLS
+
+    url = options.url or URLS.get(options.service, "")
+    return address(service.name, url, options.key_variable or _KEYS[options.service])
 
 
 def _service(options: argparse.Namespace) -> Service:
@@ -215,7 +236,7 @@ def _service(options: argparse.Namespace) -> Service:
             message = "--url says where the Alertmanager is"
             raise ConfigError(message)
         return Alertmanager(options.url)
-    variable = _KEYS[options.service]
+    variable = options.key_variable or _KEYS[options.service]
     key = settings.variable(variable)
     if not key:
         message = f"the environment variable {variable} with the key is not set"
@@ -227,7 +248,10 @@ def _service(options: argparse.Namespace) -> Service:
     return SquadCast(key, **url)
 
 
-def _send(options: argparse.Namespace, outbox: Outbox, service: Service) -> int:
+def _send(
+    options: argparse.Namespace, outbox: Outbox, service: Service
+) -> list[Letter]:
+    """Send what waits for an account; return what is left."""
     from pysys_orch.escalation.delivery import Courier
     from pysys_orch.escalation.outbox import Status
     from pysys_orch.escalation.transport import HttpTransport
@@ -237,6 +261,7 @@ def _send(options: argparse.Namespace, outbox: Outbox, service: Service) -> int:
         outbox,
         service,
         HttpTransport(ca_file=options.ca_file),
+        address=_address(options, service),
         clock=clock,
         stop=threading.Event(),
         generator=random.Random(),  # noqa: S311 -- only spreads attempts
@@ -245,11 +270,11 @@ def _send(options: argparse.Namespace, outbox: Outbox, service: Service) -> int:
     left = [
         each
         for each in outbox.letters(Status.WAITING, Status.DEAD)
-        if each.service == service.name
+        if each.service == _address(options, service)
     ]
-    for each in left:
-        _say(options, _row(each), f"{each.status}: {each.event.summary}: {each.note}")
-    return 1 if left else 0
+    for each in () if options.json else left:
+        print(f"{each.status}: {each.event.summary}: {each.note}")
+    return left
 
 
 def _row(letter: Letter) -> dict[str, Any]:

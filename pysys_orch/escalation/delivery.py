@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tenacity
 
@@ -31,14 +31,14 @@ class Attempt:
     """What came of sending a letter once.
 
     Attributes:
-        verdict: What the answer means.
+        verdict: What the answer means; None if somebody else has the letter by now.
         answer: The answer.
-        budget: The letter's, for the next attempt.
+        letter: The letter, as it is to be sent the next time.
     """
 
-    verdict: Verdict
+    verdict: Verdict | None
     answer: Answer
-    budget: float
+    letter: Letter
 
 
 class Courier:
@@ -47,6 +47,7 @@ class Courier:
     Args:
         outbox: Where they are.
         service: Who they are for.
+        address: What is on their envelope.
         transport: How they travel.
         clock: What is waited on.
         stop: Ends all waiting once it is set.
@@ -59,12 +60,14 @@ class Courier:
         service: Service,
         transport: Transport,
         *,
+        address: str,
         clock: Clock,
         stop: threading.Event,
         generator: random.Random,
     ) -> None:
         self._outbox = outbox
         self._service = service
+        self._address = address
         self._transport = transport
         self._clock = clock
         self._stop = stop
@@ -83,7 +86,7 @@ class Courier:
             StateError: The outbox cannot be read or written.
         """
         while self._clock.instant() < deadline and not self._stop.is_set():
-            letter = self._outbox.claim(self._service.name)
+            letter = self._outbox.claim(self._address)
             if letter is None:
                 return True
             if not self._bring(letter, deadline):
@@ -103,7 +106,7 @@ class Courier:
             StateError: The outbox cannot be read or written.
         """
         while self.round(deadline):
-            due = self._outbox.next_due(self._service.name)
+            due = self._outbox.next_due(self._address)
             if due is None:
                 return True
             seconds = max(0.0, (due - self._clock.stamp()).total_seconds())
@@ -114,12 +117,11 @@ class Courier:
 
     def _bring(self, letter: Letter, deadline: float) -> bool:
         """Send one letter, as often as that may help; return whether it is settled."""
-        budget = letter.budget
 
         def attempt() -> Attempt:
-            nonlocal budget
-            made = self._attempt(letter, budget, deadline)
-            budget = made.budget
+            nonlocal letter
+            made = self._attempt(letter, deadline)
+            letter = made.letter
             return made
 
         def is_enough(state: tenacity.RetryCallState) -> bool:
@@ -134,6 +136,8 @@ class Courier:
             retry_error_callback=_last,
         )
         made: Attempt = retrying(attempt)
+        if made.verdict is None:
+            return True
         words = _words(made.answer)
         if made.verdict is Verdict.DELIVERED:
             self._outbox.deliver(letter)
@@ -166,17 +170,31 @@ class Courier:
         )
         return True
 
-    def _attempt(self, letter: Letter, budget: float, deadline: float) -> Attempt:
+    def _attempt(self, letter: Letter, deadline: float) -> Attempt:
         """Send a letter once; shorter, if that is all that is wrong."""
         while True:
-            left = max(0.1, min(EXCHANGE, deadline - self._clock.instant()))
-            request = self._service.request(letter.event, budget=budget)
-            answer = self._transport(request, timeout=left)
-            verdict = self._service.judge(letter.event, answer)
-            if verdict is not Verdict.TOO_LARGE or budget < _SMALLEST_BUDGET:
-                return Attempt(verdict=verdict, answer=answer, budget=budget)
-            budget /= 2
-            self._outbox.shorten(letter, budget)
+            held = self._outbox.hold(letter)
+            if held is None:
+                return Attempt(verdict=None, answer=Answer(status=0), letter=letter)
+            verdict, answer = self._exchange(held, deadline)
+            if verdict is not Verdict.TOO_LARGE or held.budget < _SMALLEST_BUDGET:
+                return Attempt(verdict=verdict, answer=answer, letter=held)
+            letter = replace(held, budget=held.budget / 2)
+            self._outbox.shorten(letter, letter.budget)
+
+    def _exchange(self, letter: Letter, deadline: float) -> tuple[Verdict, Answer]:
+        left = max(0.1, min(EXCHANGE, deadline - self._clock.instant()))
+        try:
+            request = self._service.request(letter.event, budget=letter.budget)
+        except Exception as failure:
+            # One event that makes no sense must not keep others from being told.
+            log.exception(
+                "%s cannot be told of %s", self._service.name, letter.event.key
+            )
+            answer = Answer(status=0, text=f"no request: {type(failure).__name__}")
+            return Verdict.REFUSED, answer
+        answer = self._transport(request, timeout=left)
+        return self._service.judge(letter.event, answer), answer
 
     def _delay(self, state: tenacity.RetryCallState) -> float:
         made = _last(state)

@@ -77,6 +77,18 @@ def event_id(*parts: str) -> str:
     return PREFIX + hashlib.sha256(told).hexdigest()[:_DIGITS]
 
 
+def address(service: str, *place: str) -> str:
+    """Return what letters to one account of a service have on their envelope.
+
+    Args:
+        service: The service's name.
+        place: Where the account is: its URL, and where its key comes from; not the key,
+            which may be another one tomorrow.
+    """
+    told = json.dumps(place).encode()
+    return f"{service}@{hashlib.sha256(told).hexdigest()[:8]}"
+
+
 # How a service is spoken to.
 
 

@@ -63,9 +63,7 @@ def compose(facts: Facts, transition: Transition, decision: Decision) -> Event:
         raise AssertionError(transition)
     troubles = failing_in(decision, transition.group)
     return Event(
-        key=event_id(
-            facts.project, facts.stream, facts.suite, facts.group_by, transition.group
-        ),
+        key=event_id(facts.project, facts.stream, facts.suite, transition.group),
         action=transition.action,
         summary=_summary(facts, transition, troubles),
         details=_details(facts, transition, troubles),
@@ -107,7 +105,7 @@ def _summary(
 def _what(facts: Facts, group: str) -> str:
     if facts.group_by is GroupBy.SUITE:
         return ""
-    return "more of the same: " if group == OVERFLOW else f"{group}: "
+    return "more of the same: " if group == OVERFLOW else f"{group or 'no group'}: "
 
 
 def _details(

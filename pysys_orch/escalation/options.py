@@ -16,6 +16,12 @@ import yaml
 from pysys_orch.errors import ConfigError
 from pysys_orch.escalation.rules import GroupBy, Mute, Policy
 
+#: Where services are, unless a project says otherwise.
+URLS = {
+    "squadcast": "https://api.squadcast.com",
+    "pagerduty": "https://events.pagerduty.com",
+}
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.ASCII)
 _MUTE_KEYS = {"tests", "until", "reason"}
@@ -24,7 +30,7 @@ _MUTE_KEYS = {"tests", "until", "reason"}
 _BRANCHES = (
     "GITHUB_REF_NAME",
     "CI_COMMIT_REF_NAME",
-    "BUILD_SOURCEBRANCHNAME",
+    "BUILD_SOURCEBRANCH",
     "BUILDKITE_BRANCH",
     "CIRCLE_BRANCH",
     "TRAVIS_BRANCH",
@@ -32,9 +38,12 @@ _BRANCHES = (
 )
 _JOBS = (
     "GITHUB_WORKFLOW",
+    "GITHUB_JOB",
     "CI_JOB_NAME",
     "BUILD_DEFINITIONNAME",
+    "SYSTEM_JOBNAME",
     "BUILDKITE_PIPELINE_SLUG",
+    "BUILDKITE_LABEL",
     "CIRCLE_JOB",
     "TRAVIS_JOB_NAME",
     "JOB_NAME",
@@ -123,6 +132,9 @@ def read_options(
         message = f"flushTimeoutSecs is at least 0, got {said['flushTimeoutSecs']:g}"
         raise ConfigError(message)
     state = said["state"] or "__pysys_escalation.db"
+    if said["dryRun"]:
+        # What was not told must not be remembered as told.
+        state = "__pysys_escalation_dry_run.db"
     return Options(
         suite=said["suite"] or "tests",
         stream=stream,
@@ -169,11 +181,10 @@ def stream_of(environment: Mapping[str, str], platform: str) -> str:
 
     That is the branch, the job and the platform: nothing that is another tomorrow.
     """
-    found = [
-        next((environment[each] for each in names if environment.get(each)), "")
-        for names in (_BRANCHES, _JOBS)
-    ]
-    return " ".join([*filter(None, found), platform]) if any(found) else ""
+    branches = [environment[each] for each in _BRANCHES if environment.get(each)]
+    jobs = [environment[each] for each in _JOBS if environment.get(each)]
+    found = [*branches[:1], *jobs]
+    return " ".join([*found, platform]) if found else ""
 
 
 def _link(template: str, environment: Mapping[str, str]) -> str:

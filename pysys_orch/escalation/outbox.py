@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pysys_orch.clock import Clock
-from pysys_orch.escalation.incident import Action, Event
+from pysys_orch.escalation.incident import Event
 from pysys_orch.escalation.rules import (
     Decision,
     History,
@@ -69,6 +69,7 @@ _RAISED = sa.Table(
     TABLES,
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("since", sa.String(32), nullable=False),
+    sa.Column("action", sa.String(12), nullable=False),
 )
 
 
@@ -111,6 +112,7 @@ class Letter:
         budget: How much of the size that the service takes it may use.
         due: Before when it is not worth trying.
         note: What came back the last time.
+        claimed: Until when somebody has it for himself, as a text; None if nobody.
     """
 
     number: int
@@ -122,6 +124,7 @@ class Letter:
     budget: float
     due: datetime
     note: str
+    claimed: str | None
 
 
 class Outbox:
@@ -162,7 +165,7 @@ class Outbox:
         """
         with self._state.transaction() as connection:
             decision = decide(self._history(connection, stream), run, policy)
-            if decision.history is not None:
+            if decision.history is not None and not run.aborted:
                 values = {
                     "project": stream.project,
                     "stream": stream.name,
@@ -189,33 +192,36 @@ class Outbox:
 
         Returns:
             Whether it does: a trigger of what is open already is nothing new, and
-            neither is a resolve of what is not.
+            neither is a resolve of what is not. What was never heard of may be either.
 
         Raises:
             StateError: It cannot be remembered.
         """
         with self._state.transaction() as connection:
-            where = _RAISED.c.key == event.key
-            is_open = connection.execute(sa.select(_RAISED.c.key).where(where)).scalar()
-            if (event.action is Action.TRIGGER) is (is_open is not None):
+            query = sa.select(_RAISED.c.action).where(_RAISED.c.key == event.key)
+            if connection.execute(query).scalar() == event.action:
                 return False
-            if event.action is Action.TRIGGER:
-                values = {"key": event.key, "since": _text(self._clock.stamp())}
-                connection.execute(_RAISED.insert().values(values))
-            else:
-                connection.execute(_RAISED.delete().where(where))
+            values = {"since": _text(self._clock.stamp()), "action": event.action}
+            _put(connection, _RAISED, event.key, values)
             self._add(connection, [event])
             return True
 
-    def last_report(self, suite: str) -> datetime | None:
+    def last_report(self, suite: str, stream: str | None = None) -> datetime | None:
         """Return when a run of a suite last reported; None if none ever did.
+
+        Args:
+            suite: The suite.
+            stream: The stream, if it is not any of them.
 
         Raises:
             StateError: It cannot be read.
         """
         query = sa.select(sa.func.max(_STREAMS.c.reported))
+        query = query.where(_STREAMS.c.suite == suite)
+        if stream is not None:
+            query = query.where(_STREAMS.c.stream == stream)
         with self._state.transaction() as connection:
-            found = connection.execute(query.where(_STREAMS.c.suite == suite)).scalar()
+            found = connection.execute(query).scalar()
         return _stamp(found) if found else None
 
     # Sending --------------------------------------------------------------------------
@@ -254,8 +260,16 @@ class Outbox:
             if row is None:
                 return None
             until = _text(now + timedelta(seconds=LEASE))
-            self._set(connection, row["number"], {"claimed": until})
-            return _letter(row)
+            where = _EVENTS.c.number == row["number"]
+            connection.execute(_EVENTS.update().where(where).values(claimed=until))
+            return replace(_letter(row), claimed=until)
+
+    def hold(self, letter: Letter) -> Letter | None:
+        """Keep a claimed letter for longer; None if somebody else has it by now."""
+        until = _text(self._clock.stamp() + timedelta(seconds=LEASE))
+        if not self._done(letter, {"claimed": until}):
+            return None
+        return replace(letter, claimed=until)
 
     def deliver(self, letter: Letter) -> None:
         """Note that a letter has arrived."""
@@ -274,8 +288,8 @@ class Outbox:
         )
 
     def shorten(self, letter: Letter, budget: float) -> None:
-        """Note that a letter has to be shorter; it is due at once."""
-        self._done(letter, {"budget": budget})
+        """Note that a letter has to be shorter, and keep it."""
+        self._done(letter, {"budget": budget, "claimed": letter.claimed})
 
     def next_due(self, service: str) -> datetime | None:
         """Return when there is something to be sent next; None if nothing waits."""
@@ -302,7 +316,9 @@ class Outbox:
             return [_letter(row) for row in connection.execute(query).mappings()]
 
     def retry(self, numbers: Iterable[int] | None = None) -> int:
-        """Let letters that were refused, or wait for later, be due now.
+        """Let letters that were refused be sent again.
+
+        That is none of which the incident has gone on: what was told later holds.
 
         Args:
             numbers: Which; all by default.
@@ -310,7 +326,15 @@ class Outbox:
         Returns:
             How many there were.
         """
-        where = [_EVENTS.c.status != Status.DELIVERED]
+        later = _EVENTS.alias()
+        where = [
+            _EVENTS.c.status == Status.DEAD,
+            ~sa.exists().where(
+                later.c.service == _EVENTS.c.service,
+                later.c.key == _EVENTS.c.key,
+                later.c.number > _EVENTS.c.number,
+            ),
+        ]
         if numbers is not None:
             where.append(_EVENTS.c.number.in_(list(numbers)))
         now = _text(self._clock.stamp())
@@ -380,15 +404,18 @@ class Outbox:
         if rows:
             connection.execute(_EVENTS.insert(), rows)
 
-    def _done(self, letter: Letter, values: Mapping[str, Any]) -> None:
+    def _done(self, letter: Letter, values: Mapping[str, Any]) -> bool:
+        """Write what came of a letter, unless somebody else has it by now."""
+        where = [
+            _EVENTS.c.number == letter.number,
+            _EVENTS.c.status == Status.WAITING,
+            _EVENTS.c.claimed == letter.claimed
+            if letter.claimed is not None
+            else _EVENTS.c.claimed.is_(None),
+        ]
+        update = _EVENTS.update().where(*where).values({"claimed": None, **values})
         with self._state.transaction() as connection:
-            self._set(connection, letter.number, {"claimed": None, **values})
-
-    def _set(
-        self, connection: sa.Connection, number: int, values: Mapping[str, Any]
-    ) -> None:
-        where = _EVENTS.c.number == number
-        connection.execute(_EVENTS.update().where(where).values(values))
+            return bool(connection.execute(update).rowcount)
 
 
 def _put(
@@ -410,6 +437,7 @@ def _letter(row: sa.RowMapping) -> Letter:
         budget=row["budget"],
         due=_stamp(row["due"]),
         note=row["note"],
+        claimed=row["claimed"],
     )
 
 
@@ -447,7 +475,13 @@ def _from_json(text: str) -> History:
                 **{
                     **each,
                     "since": _stamp(each["since"]),
-                    "last": TestRun(**each["last"]),
+                    "last": TestRun(
+                        **{
+                            **each["last"],
+                            "modes": tuple(each["last"]["modes"]),
+                            "broken": tuple(each["last"]["broken"]),
+                        }
+                    ),
                 }
             )
             for test, each in said["troubles"].items()

@@ -142,6 +142,8 @@ class TestRun:
             there is none.
         reason: Why it failed, in the words of the test.
         location: Where its output is.
+        modes: In which modes it ran, if it has any.
+        broken: In which of them it failed.
     """
 
     __test__ = False  # for pytest, which takes it for a test
@@ -152,6 +154,8 @@ class TestRun:
     outcome: str = ""
     reason: str = ""
     location: str = ""
+    modes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def result(self) -> Outcome:
@@ -168,7 +172,13 @@ class TestRun:
             group=self.group or other.group,
             passed=self.passed + other.passed,
             failed=self.failed + other.failed,
+            modes=_both(self.modes, other.modes),
+            broken=_both(self.broken, other.broken),
         )
+
+    def leaves(self, broken: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the *broken* modes in which it did not run."""
+        return tuple(each for each in broken if each not in self.modes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +337,7 @@ class _Tests:
                 self._miss(test, before)
         elif now.failed:
             self._fail(test, before, now)
-        elif before is not None and now.passed:
+        elif before is not None and now.passed and not now.leaves(before.last.broken):
             self._pass(test, before)
         elif before is not None:
             self.troubles[test] = replace(before, missed=0)
@@ -345,9 +355,10 @@ class _Tests:
         failures = before.failures + 1 if before is not None and is_again else 1
         was_failing = before is not None and before.failing
         enough = failures >= self._policy.failures_before_trigger
+        left = now.leaves(before.last.broken) if before is not None else ()
         trouble = Trouble(
             since=self._run.at if before is None else before.since,
-            last=now,
+            last=replace(now, broken=_both(now.broken, left)),
             flaky=now.result is Outcome.FLAKY,
             failures=failures,
             failing=was_failing or enough,
@@ -465,16 +476,19 @@ class _Groups:
                 _count(len(self.failing[group]), "test is", "tests are") + " failing"
             )
             self._tell(Reason.STARTED, group, Action.TRIGGER, words)
-        if covered and OVERFLOW not in self.opened:
-            self.opened[OVERFLOW] = Opened(at=self._run.at, told=self._run.at)
+        if covered:
+            # Told again if there are more: nobody else tells of these.
+            known = self.opened.get(OVERFLOW)
+            at = known.at if known is not None else self._run.at
+            self.opened[OVERFLOW] = Opened(at=at, told=self._run.at)
             words = f"{_count(len(covered), 'more is', 'more are')} failing"
             self._tell(Reason.STARTED, OVERFLOW, Action.TRIGGER, words)
 
-    def _settle(self, settled: frozenset[str]) -> frozenset[str] | None:
+    def _settle(self, settled: frozenset[str]) -> frozenset[str]:
         """Resolve what is well and may be open, for all that is known.
 
         That a resolve is one too many does no harm; one that is missing leaves an
-        incident open for ever. But no service takes thousands of them.
+        incident open for ever.
         """
         of, tests = self._policy.group_by, self._run.tests
         suspect = {
@@ -487,14 +501,12 @@ class _Groups:
         } - suspect
         if of is not GroupBy.SUITE and tests and OVERFLOW not in self.opened:
             well.add(OVERFLOW)
-        new = well - settled
-        settled |= well | self.opened.keys()
-        if len(settled) > self._policy.max_incidents + 1:
-            return None
-        for group in sorted(new):
+        # Nobody takes thousands at once; the others have their turn in later runs.
+        new = sorted(well - settled)[: self._policy.max_incidents + 1]
+        for group in new:
             words = "whatever may be open: nothing is known of earlier runs"
             self._tell(Reason.UNKNOWN, group, Action.RESOLVE, words)
-        return settled
+        return settled.union(new, self.opened)
 
     def _tell(
         self, reason: Reason, group: str, action: Action | None, words: str
@@ -533,6 +545,10 @@ def tally(results: Iterable[tuple[str, TestRun]]) -> dict[str, TestRun]:
     for test, ran in results:
         found[test] = found[test] + ran if test in found else ran
     return found
+
+
+def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*some, *others}))
 
 
 def _kind(trouble: Trouble) -> str:

@@ -7,6 +7,7 @@ import fnmatch
 import json
 import logging
 import random
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +32,16 @@ from pysys_orch.escalation.incident import (
     Request,
     Service,
     Transport,
+    address,
     event_id,
 )
 from pysys_orch.escalation.message import Facts, compose, plain
-from pysys_orch.escalation.options import Options, read_options, require_known
+from pysys_orch.escalation.options import (
+    URLS,
+    Options,
+    read_options,
+    require_known,
+)
 from pysys_orch.escalation.outbox import TABLES, VERSION, Outbox, Stream
 from pysys_orch.escalation.rules import Decision, Run, TestRun, Transition, expired
 from pysys_orch.state import State
@@ -45,6 +52,10 @@ _DRY_RUN_FILE = "__pysys_escalation.jsonl"
 _MAX_REASON = 500
 _LOOK_EVERY = 60.0
 _GRACE = 1.0  # what a thread may take to notice that its time is over
+_STATE_PATIENCE = 5.0
+
+#: Keys that were taken out of the environment, for other writers that have the same.
+_TAKEN: dict[str, str] = {}
 _MASK = "***"
 
 
@@ -144,13 +155,16 @@ class EscalationWriter(BaseRecordResultsWriter):
         self._options: Options | None = None
         self._key = ""
         self._tests: dict[str, TestRun] = {}
-        self._passed: dict[str, TestRun] = {}  # one for all tests of a group
+        # One for all tests of a group that passed in the same modes.
+        self._passed: dict[tuple[str, tuple[str, ...]], TestRun] = {}
         self._wake = threading.Event()
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
         self._outbox: Outbox | None = None
         self._courier: Courier | None = None
         self._service: Service | None = None
+        self._lock = threading.Lock()
+        self._is_in_memory = False
 
     def newService(self, key: str) -> Service:
         """Return the service that is to be told.
@@ -167,13 +181,18 @@ class EscalationWriter(BaseRecordResultsWriter):
         del record, kwargs
         if not self.escalate:
             return False
+        self._takeVariable()
         options = self._readOptions()
-        return fnmatch.fnmatchcase(options.stream, self.onlyStreams)
+        if not fnmatch.fnmatchcase(options.stream, self.onlyStreams):
+            return False
+        self._prepare()
+        return True
 
     def setup(self, *arguments: Any, **kwargs: Any) -> None:
         """Begin to send what earlier runs have left."""
         super().setup(*arguments, **kwargs)  # type: ignore[no-untyped-call] # PySys
         options = self._readOptions()
+        self._prepare()  # it may be switched on without being enabled
         for mute in expired(options.policy.mutes, self._clock.stamp()):
             log.warning(
                 "The mute of %s is over since %s (%s): take it out, or prolong it",
@@ -182,7 +201,6 @@ class EscalationWriter(BaseRecordResultsWriter):
                 mute.reason,
             )
         self.escalate = self.raiseIncident
-        self._open(options.state)
         self._thread = threading.Thread(
             target=self._run,
             args=(createThreadInitializer("escalation"),),  # type: ignore[no-untyped-call] # PySys
@@ -245,19 +263,35 @@ class EscalationWriter(BaseRecordResultsWriter):
     # Inside ---------------------------------------------------------------------------
 
     def _readOptions(self) -> Options:
-        """Return what the project says, and take the key.
+        """Return what the project says.
 
         Raises:
             UserError: It makes no sense.
         """
         if self._options is None:
-            try:
+            with self._blamingTheProject():
                 self._options = self._askOptions()
-                self._service = self.newService(self._key)
-            except ConfigError as failure:
-                message = f"{type(self).__name__}: {failure}"
-                raise UserError(message) from None  # type: ignore[no-untyped-call] # PySys
         return self._options
+
+    def _prepare(self) -> None:
+        """Make what needs the key, and finds the rest of the mistakes.
+
+        Raises:
+            UserError: Something makes no sense.
+        """
+        if self._courier is None:
+            with self._blamingTheProject():
+                self._key = "" if self.dryRun else self._readKey()
+                self._service = self.newService(self._key)
+                self._open(self._readOptions().state)
+
+    @contextlib.contextmanager
+    def _blamingTheProject(self) -> Iterator[None]:
+        try:
+            yield
+        except ConfigError as failure:
+            message = f"{type(self).__name__}: {failure}"
+            raise UserError(message) from None  # type: ignore[no-untyped-call] # PySys
 
     def _askOptions(self) -> Options:
         known = {
@@ -268,7 +302,7 @@ class EscalationWriter(BaseRecordResultsWriter):
         }
         require_known(self.pluginProperties, known, "the writer")
         outcomes: Sequence[Any] = OUTCOMES
-        options = read_options(
+        return read_options(
             {name: getattr(self, name) for name in known},
             environment=settings.inherited_environment(),
             folder=Path(self.runner.project.root),
@@ -276,13 +310,16 @@ class EscalationWriter(BaseRecordResultsWriter):
             outcomes=[str(each) for each in outcomes],
             platform=sys.platform,
         )
-        if options.dry_run:
-            return options
-        if self.keyVariable or self.keyFile:
-            self._key = self._takeKey()
-        return options
 
-    def _takeKey(self) -> str:
+    def _takeVariable(self) -> None:
+        """Take the key out of the environment, before it is printed or given on."""
+        if not self.keyVariable:
+            return
+        key = (settings.take_variable(self.keyVariable) or "").strip()
+        if key:
+            _TAKEN[self.keyVariable] = key
+
+    def _readKey(self) -> str:
         if self.keyFile:
             file = Path(self.runner.project.root, self.keyFile)
             try:
@@ -294,24 +331,34 @@ class EscalationWriter(BaseRecordResultsWriter):
                 message = f"keyFile {file} is empty"
                 raise ConfigError(message)
             return key
-        key = (settings.take_variable(self.keyVariable) or "").strip()
-        if not key:
+        self._takeVariable()
+        if self.keyVariable and self.keyVariable not in _TAKEN:
             message = (
                 f"the environment variable {self.keyVariable} with the key is not set: "
                 "set it, or keyFile, or dryRun to try it out"
             )
             raise ConfigError(message)
-        return key
+        return _TAKEN.get(self.keyVariable, "")
+
+    def _address(self) -> str:
+        service = self._service.name if self._service is not None else ""
+        url = str(getattr(self, "url", ""))
+        return address(service, url, self.keyFile or self.keyVariable)
 
     def _open(self, place: str) -> None:
         if self._service is None:
             raise AssertionError(place)
-        state = State(place, TABLES, name="escalation", version=VERSION)
-        self._outbox = Outbox(state, clock=self._clock, services=[self._service.name])
+        patience = max(1.0, min(_STATE_PATIENCE, self.flushTimeoutSecs))
+        state = State(
+            place, TABLES, name="escalation", version=VERSION, patience=patience
+        )
+        transport = self._transport()
+        self._outbox = Outbox(state, clock=self._clock, services=[self._address()])
         self._courier = Courier(
             self._outbox,
             self._service,
-            self._transport(),
+            transport,
+            address=self._address(),
             clock=self._clock,
             stop=threading.Event(),
             generator=random.Random(),  # noqa: S311 -- only spreads attempts
@@ -327,14 +374,16 @@ class EscalationWriter(BaseRecordResultsWriter):
     def _remember(self, testObj: Any) -> None:
         descriptor = testObj.descriptor
         test = getattr(descriptor, "idWithoutMode", descriptor.id)
-        ran = self._result(testObj, (descriptor.groups or [""])[0])
+        mode = getattr(descriptor, "mode", None)
+        modes = (str(mode),) if mode else ()
+        ran = self._result(testObj, (descriptor.groups or [""])[0], modes)
         before = self._tests.get(test)
         if before is None or (before is ran and ran.passed):
             self._tests[test] = ran
         else:
             self._tests[test] = before + ran
 
-    def _result(self, testObj: Any, group: str) -> TestRun:
+    def _result(self, testObj: Any, group: str, modes: tuple[str, ...]) -> TestRun:
         outcome = testObj.getOutcome()
         name = str(outcome)
         if self._options is not None and name in self._options.outcomes:
@@ -344,10 +393,13 @@ class EscalationWriter(BaseRecordResultsWriter):
                 outcome=name,
                 reason=self._mask(plain(testObj.getOutcomeReason() or "", _MAX_REASON)),
                 location=_location(testObj),
+                modes=modes,
+                broken=modes,
             )
         if outcome not in {PASSED, INSPECT}:
             return TestRun(group=group)
-        return self._passed.setdefault(group, TestRun(group=group, passed=1))
+        made = TestRun(group=group, passed=1, modes=modes)
+        return self._passed.setdefault((group, modes), made)
 
     def _decide(self, *, aborted: bool) -> None:
         if self._options is None or self._outbox is None:
@@ -365,9 +417,7 @@ class EscalationWriter(BaseRecordResultsWriter):
                 self._stream(), run, self._options.policy, composed
             )
         except StateError as failure:
-            # Better told twice than not at all.
-            log.error("%s: this run is escalated as if there were no other", failure)  # noqa: TRY400
-            self._open("sqlite://")
+            self._forgoState(failure)
             decision = self._outbox.take_run(
                 self._stream(), run, self._options.policy, composed
             )
@@ -375,6 +425,14 @@ class EscalationWriter(BaseRecordResultsWriter):
             level = logging.INFO if each.action is None else logging.WARNING
             told = f"{each.action} " if each.action else ""
             log.log(level, "Escalation: %s%s: %s", told, each.reason, each.words)
+
+    def _forgoState(self, failure: StateError) -> None:
+        """Go on in memory: better told twice than not at all."""
+        with self._lock:
+            if not self._is_in_memory:
+                log.error("%s: it is escalated as if there were no other run", failure)
+                self._open("sqlite://")
+                self._is_in_memory = True
 
     def _facts(self, run: Run) -> Facts:
         options = self._readOptions()
@@ -394,11 +452,9 @@ class EscalationWriter(BaseRecordResultsWriter):
 
     def _stream(self) -> Stream:
         options = self._readOptions()
-        service = self._service.name if self._service is not None else ""
         project = self._projectName()
-        parts = (project, options.stream, options.suite, options.policy.group_by)
         return Stream(
-            key=event_id(service, *parts),
+            key=event_id(self._address(), project, options.stream, options.suite),
             project=project,
             name=options.stream,
             suite=options.suite,
@@ -409,9 +465,15 @@ class EscalationWriter(BaseRecordResultsWriter):
 
     def _raise(self, action: Action, key: str, summary: str, details: str) -> None:
         try:
-            options, stream = self._readOptions(), self._stream()
-            event = Event(
-                key=event_id(stream.key, "raised", key),
+            self._take(self._raised(action, str(key), str(summary), str(details or "")))
+        except Exception:
+            log.exception("Could not %s the incident %s", action, key)
+
+    def _raised(self, action: Action, key: str, summary: str, details: str) -> Event:
+        stream = self._stream()
+        return self._masked(
+            Event(
+                key=event_id(stream.project, stream.name, stream.suite, "raised", key),
                 action=action,
                 summary=plain(f"[{stream.name}] {stream.suite}: {key}: {summary}", 200),
                 details=details,
@@ -421,15 +483,21 @@ class EscalationWriter(BaseRecordResultsWriter):
                     "suite": stream.suite,
                     "group": key,
                 },
-                link=options.link,
+                link=self._readOptions().link,
             )
-            if self._outbox is not None and self._outbox.take_raised(
-                self._masked(event)
-            ):
-                log.warning("Escalation: %s %s: %s", action, key, event.summary)
-                self._wake.set()
-        except OrchError:
-            log.exception("Could not %s the incident %s", action, key)
+        )
+
+    def _take(self, event: Event) -> None:
+        if self._outbox is None:
+            return
+        try:
+            is_new = self._outbox.take_raised(event)
+        except StateError as failure:
+            self._forgoState(failure)
+            is_new = self._outbox.take_raised(event)
+        if is_new:
+            log.warning("Escalation: %s: %s", event.action, event.summary)
+            self._wake.set()
 
     def _masked(self, event: Event) -> Event:
         """Keep the key out of what is stored and sent, whoever wrote it there."""
@@ -487,7 +555,7 @@ class EscalationWriter(BaseRecordResultsWriter):
 class SquadCastWriter(EscalationWriter):
     """Opens and resolves incidents at SquadCast (SolarWinds Incident Response)."""
 
-    url = "https://api.squadcast.com"
+    url = URLS["squadcast"]
     """The service: https://api.squadcast.com, or https://api.eu.squadcast.com. The key
     of the webhook does not belong here."""
 
@@ -495,13 +563,13 @@ class SquadCastWriter(EscalationWriter):
         """Return SquadCast."""
         from pysys_orch.escalation.squadcast import SquadCast
 
-        return SquadCast(key, url=self.url)
+        return SquadCast(key, url=_usable(self.url))
 
 
 class PagerDutyWriter(EscalationWriter):
     """Opens and resolves incidents at PagerDuty, through its Events API v2."""
 
-    url = "https://events.pagerduty.com"
+    url = URLS["pagerduty"]
     """The service: https://events.pagerduty.com, or https://events.eu.pagerduty.com."""
 
     keyVariable = "PAGERDUTY_KEY"
@@ -512,7 +580,7 @@ class PagerDutyWriter(EscalationWriter):
         """Return PagerDuty."""
         from pysys_orch.escalation.pagerduty import PagerDuty
 
-        return PagerDuty(key, url=self.url)
+        return PagerDuty(key, url=_usable(self.url))
 
 
 class AlertmanagerWriter(EscalationWriter):
@@ -536,10 +604,7 @@ class AlertmanagerWriter(EscalationWriter):
         from pysys_orch.escalation.alertmanager import Alertmanager
 
         del key
-        if not self.url:
-            message = "url is not set: it is where the Alertmanager is"
-            raise ConfigError(message)
-        return Alertmanager(self.url, timeout_hours=self.timeoutHours)
+        return Alertmanager(_usable(self.url), timeout_hours=self.timeoutHours)
 
 
 class WebhookWriter(EscalationWriter):
@@ -589,6 +654,18 @@ class DryRun:
         with self._file.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
         return Answer(status=202)
+
+
+def _usable(url: str) -> str:
+    """Return a URL, if something can be sent there.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not re.match(r"https://[^/]|http://(localhost|127\.|\[::1\])", url):
+        message = f"url is https://..., or http:// on this machine, got {url!r}"
+        raise ConfigError(message)
+    return url
 
 
 def _location(testObj: Any) -> str:

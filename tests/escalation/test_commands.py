@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pysys_orch.cli import main
 from pysys_orch.clock import SystemClock
 from pysys_orch.escalation import MockSquadCast
-from pysys_orch.escalation.incident import Action, Event
+from pysys_orch.escalation.incident import Action, Event, address
 from pysys_orch.escalation.outbox import TABLES, VERSION, Outbox, Status, Stream
 from pysys_orch.escalation.rules import Policy, Run, TestRun
 from pysys_orch.state import State
@@ -30,11 +31,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockSquadCast]:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
+def outbox(tmp_path: Path, server: MockSquadCast) -> Outbox:
     state = State(
         str(tmp_path / "state.db"), TABLES, name="escalation", version=VERSION
     )
-    return Outbox(state, clock=SystemClock(), services=["squadcast"])
+    services = [address("squadcast", server.url, "ESCALATION_KEY")]
+    return Outbox(state, clock=SystemClock(), services=services)
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_what_waits_is_listed_and_sent(
     assert status == 0
     head, row = said.splitlines()
     assert head.split()[:3] == ["status", "service", "action"]
-    assert "waiting  squadcast  trigger" in row
+    assert re.search("waiting  squadcast@.{8}  trigger", row)
     assert row.endswith("a is down")
 
     assert shell("flush", "--url", server.url) == (0, "")
@@ -120,7 +122,7 @@ def test_a_suite_that_does_not_report_opens_an_incident(
 
     report(timedelta(hours=25))
     assert shell(*expect)[0] == 0
-    assert server.requests == []
+    assert [each.status for each in server.requests] == [202], "it may have been open"
     report(timedelta(hours=27))
     for _ in range(2):
         status, said = shell(*expect)
@@ -131,7 +133,14 @@ def test_a_suite_that_does_not_report_opens_an_incident(
     report(timedelta(hours=1))
     assert shell(*expect)[0] == 0
     assert server.open_incidents() == []
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
+
+
+def test_a_state_that_is_not_there_is_not_made(shell: Shell, tmp_path: Path) -> None:
+    """Somebody is in the wrong folder."""
+    status, said = shell("list")
+    assert (status, list(tmp_path.iterdir())) == (2, [])
+    assert "state.db here: --state says where it is" in said
 
 
 def test_a_suite_that_never_reported_is_late(

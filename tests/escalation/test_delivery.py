@@ -117,6 +117,7 @@ class Suite:
             self.outbox,
             remote,
             remote,
+            address="remote",
             clock=self.clock,
             stop=stop or threading.Event(),
             generator=random.Random(7),
@@ -175,6 +176,13 @@ def test_an_aborted_run_leaves_no_trace(tmp_path: Path) -> None:
     assert suite.outbox.history(STREAM) is None
     assert suite.outbox.last_report("nightly") is None
     assert suite.outbox.letters() == []
+    suite.run(a="P")
+    reported = suite.outbox.last_report("nightly")
+    suite.clock.advance(3600)
+    later = Run(at=suite.clock.stamp(), tests={"a": BROKEN}, aborted=True)
+    suite.outbox.take_run(STREAM, later, EACH, compose)
+    assert suite.outbox.last_report("nightly", "main") == reported
+    assert suite.outbox.last_report("nightly", "other") is None
 
 
 def test_what_cannot_be_composed_is_not_half_remembered(suite: Suite) -> None:
@@ -334,7 +342,60 @@ def test_a_letter_belongs_to_one_sender_at_a_time(suite: Suite) -> None:
     assert suite.outbox.claim("remote") is None
     assert suite.outbox.claim("other") is None
     suite.clock.advance(LEASE + 0.001)
-    assert suite.outbox.claim("remote") == letter
+    again = suite.outbox.claim("remote")
+    assert again is not None
+    assert again.event == letter.event
+    # Whoever comes back from the dead has nothing to say.
+    assert suite.outbox.hold(letter) is None
+    suite.outbox.bury(letter, "late")
+    suite.outbox.deliver(again)
+    assert suite.outbox.letters(Status.DEAD) == []
+
+
+def test_a_sender_that_was_slow_does_not_trigger_what_is_over(suite: Suite) -> None:
+    """Somebody else has told of it meanwhile, and of its end."""
+    suite.run(a="F")
+    remote = Remote()
+
+    class Slow(Remote):
+        def __call__(self, request: Request, *, timeout: float) -> Answer:
+            answer = super().__call__(request, timeout=timeout)
+            suite.clock.advance(LEASE + 1)
+            suite.run(a="P")
+            assert suite.flush(remote)
+            return answer
+
+    slow = Slow(statuses(503))
+    suite.flush(slow)
+    assert slow.told == ["503+a"]
+    assert remote.told == ["202+a", "202-a"]
+    assert suite.waiting() == []
+
+
+def test_what_cannot_be_told_keeps_nothing_else_from_being_told(suite: Suite) -> None:
+    """An event may make no sense to a service."""
+    suite.run(a="F", b="F")
+
+    class Picky(Remote):
+        def request(self, event: Event, *, budget: float = 1.0) -> Request:
+            if event.summary == "a":
+                raise ValueError(event)
+            return super().request(event, budget=budget)
+
+    picky = Picky()
+    assert suite.flush(picky)
+    assert picky.told == ["202+b"]
+    (dead,) = suite.outbox.letters(Status.DEAD)
+    assert dead.note == "no request: ValueError"
+
+
+def test_what_is_over_is_not_opened_again_by_hand(suite: Suite) -> None:
+    """What was told later holds."""
+    suite.run(a="F")
+    assert suite.flush(Remote(statuses(404)))
+    suite.run(a="P")
+    assert suite.flush(Remote())
+    assert suite.outbox.retry() == 0
 
 
 def test_who_waits_for_another_sender_sees_when_it_is_dead(suite: Suite) -> None:
@@ -354,10 +415,11 @@ def test_a_running_test_may_wake_somebody(suite: Suite) -> None:
     event = Event(key="k", action=Action.TRIGGER, summary="soak")
     over = Event(key="k", action=Action.RESOLVE, summary="soak")
     taken = [suite.outbox.take_raised(each) for each in (over, event, event, over)]
-    assert taken == [False, True, False, True]
+    # Of what nothing is known, it may be open.
+    assert taken == [True, True, False, True]
     remote = Remote()
     assert suite.flush(remote)
-    assert remote.told == ["202+soak", "202-soak"]
+    assert remote.told == ["202-soak", "202+soak", "202-soak"]
 
 
 def test_letters_can_be_forgotten(suite: Suite) -> None:

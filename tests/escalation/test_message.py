@@ -54,7 +54,7 @@ def test_an_incident_says_what_where_and_since_when() -> None:
     again = Policy(repeat_after=NIGHT)
     (event,) = events(decide(before.history, run, again), facts())
     assert event == Event(
-        key=event_id("shop", "main linux", "nightly", "suite", "suite"),
+        key=event_id("shop", "main linux", "nightly", "suite"),
         action=Action.TRIGGER,
         summary="[main linux] nightly: 2 tests fail (1 new), 5012 ran; "
         "open since 2024-02-28",

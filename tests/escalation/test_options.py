@@ -109,6 +109,10 @@ def test_all_can_be_said(tmp_path: Path) -> None:
             {"GITHUB_REF_NAME": "main", "GITHUB_WORKFLOW": "nightly"},
             "main nightly linux",
         ),
+        (
+            {"GITHUB_REF_NAME": "x", "GITHUB_WORKFLOW": "ci", "GITHUB_JOB": "soak"},
+            "x ci soak linux",
+        ),
         ({"CI_COMMIT_REF_NAME": "main", "CI_JOB_NAME": "soak"}, "main soak linux"),
         ({"BRANCH_NAME": "main"}, "main linux"),
         ({"JOB_NAME": "shop/nightly"}, "shop/nightly linux"),

@@ -281,6 +281,31 @@ def test_cycles_and_modes_are_taken_together() -> None:
     ]
 
 
+def test_a_mode_that_did_not_run_has_not_recovered() -> None:
+    """Not even if another one has passed."""
+    one, two = TestRun(passed=1, modes=("1",)), TestRun(passed=1, modes=("2",))
+    broken = TestRun(failed=1, outcome="FAILED", modes=("2",), broken=("2",))
+    runs = [one + broken, one, replace(broken, modes=("1",), broken=("1",)), one, two]
+    history: History | None = History()
+    found = []
+    for number, ran in enumerate(runs):
+        run = Run(at=BEGIN + number * NIGHT, tests={"t": ran})
+        found.append(decide(history, run, Policy()))
+        history = found[-1].history
+    assert told(found) == [["+suite"], [], [], [], []]
+    last = Run(at=BEGIN + 9 * NIGHT, tests={"t": one + two})
+    assert told([decide(history, last, Policy())]) == [["-suite"]]
+
+
+def test_a_flood_that_rises_is_told_of_again() -> None:
+    """Nobody else tells of what it covers."""
+    policy = Policy(group_by=GroupBy.TEST, max_incidents=1)
+    found = nights(
+        {"a": "F", "b": "F"}, {"c": "F", "d": "F"}, {"a": "F"}, policy=policy
+    )
+    assert told(found) == [["+a", f"+{OVERFLOW}"], ["+c", f"+{OVERFLOW}"], []]
+
+
 # Mutes
 
 
@@ -325,13 +350,14 @@ def test_an_incident_is_resolved_of_which_nothing_is_known() -> None:
     assert told(nights("!", "-", "P", known=False)) == [[], [], ["-suite"]]
 
 
-def test_groups_are_resolved_blindly_as_far_as_services_take_it() -> None:
-    """Nobody takes thousands of resolves that are meant for none of them."""
+def test_groups_are_resolved_blindly_as_fast_as_services_take_it() -> None:
+    """Nobody takes thousands at once; all have their turn."""
     policy = Policy(group_by=GroupBy.TEST, max_incidents=3)
     few = nights({"a": "P", "b": "F", "c": "-"}, {"c": "P"}, policy=policy, known=False)
     assert told(few) == [["+b", f"-{OVERFLOW}", "-a"], ["-c"]]
-    many = nights(dict.fromkeys("abcd", "P"), policy=policy, known=False)
-    assert told(many) == [[]]
+    well = dict.fromkeys("abcd", "P")
+    many = nights(well, well, well, policy=policy, known=False)
+    assert told(many) == [[f"-{OVERFLOW}", "-a", "-b", "-c"], ["-d"], []]
 
 
 # Values

@@ -50,7 +50,16 @@ WAKING = """
 class Nightly:
     """A suite that runs night after night, and sends to a server."""
 
-    def __init__(self, folder: Path, server: MockSquadCast, **properties: str) -> None:
+    def __init__(
+        self, folder: Path, server: MockSquadCast, *, more: str = "", **properties: str
+    ) -> None:
+        writer = self.writer(server, "squadcast", **properties)
+        self.project = NestedProject(folder, plugin=False, properties=writer + more)
+        self.folder = folder
+
+    @staticmethod
+    def writer(server: MockSquadCast, alias: str, **properties: str) -> str:
+        """Return what a project says of a writer."""
         settings = {
             "escalate": "true",
             "suite": "nightly",
@@ -63,9 +72,7 @@ class Nightly:
             f'<property name="{name}" value="{value}"/>'
             for name, value in settings.items()
         )
-        writer = f'<writer classname="{WRITER}" alias="squadcast">{lines}</writer>'
-        self.project = NestedProject(folder, plugin=False, properties=writer)
-        self.folder = folder
+        return f'<writer classname="{WRITER}" alias="{alias}">{lines}</writer>'
 
     def test(self, name: str, body: str = "", *, broken: bool = False) -> None:
         """Have a test, which fails as long as it is broken."""
@@ -180,6 +187,12 @@ def test_nothing_is_done_without_being_asked(
         ({"link": "https://$NIX"}, "link names $NIX"),
         ({"keyVariable": "NO_KEY"}, "the environment variable NO_KEY"),
         ({"keyFile": "none"}, "keyFile .*none cannot be read"),
+        (
+            {"url": "api.squadcast.com"},
+            "url is https://..., or http:// on this machine",
+        ),
+        ({"caFile": "none.pem"}, "none.pem"),
+        ({"state": "nosuch://x"}, "the database URL of the escalation state"),
     ],
 )
 def test_a_mistake_in_the_project_ends_the_run_at_once(
@@ -218,6 +231,53 @@ def test_a_running_test_wakes_somebody_at_once(
     assert [each["status"] for each in server.history] == ["trigger", "resolve"]
 
 
+ODD = """
+    squadcast = self.runner.squadcast
+    squadcast.escalate(7, ValueError('x'), None)
+    squadcast.escalate('second', 'down', ['a list'])
+    self.addOutcome(FAILED, 'it broke')
+"""
+
+
+def test_whatever_a_test_says_it_is_told(tmp_path: Path, server: MockSquadCast) -> None:
+    """As a text; and it is in nobody's way."""
+    nightly = Nightly(tmp_path, server)
+    nightly.test("a", ODD)
+    nightly.run(status=2)
+    assert [each["message"] for each in server.open_incidents()] == [
+        "[main linux] nightly: 7: x",
+        "[main linux] nightly: second: down",
+        "[main linux] nightly: 1 test fails, 1 ran",
+    ]
+
+
+def test_a_dry_run_uses_up_no_incident(tmp_path: Path, server: MockSquadCast) -> None:
+    """Nobody was told, so somebody will be."""
+    nightly = Nightly(tmp_path, server, dryRun="true")
+    nightly.test("a", broken=True)
+    nightly.run(status=2)
+    project = tmp_path / "pysysproject.xml"
+    project.write_text(
+        project.read_text().replace('"dryRun" value="true"', '"dryRun" value="false"')
+    )
+    nightly.run(status=2)
+    assert len(server.open_incidents()) == 1
+
+
+def test_two_accounts_are_told_apart(tmp_path: Path, server: MockSquadCast) -> None:
+    """Each is told of everything, and only of what is meant for it."""
+    with MockSquadCast.running(duplicates="open") as other:
+        nightly = Nightly(tmp_path, server, more=Nightly.writer(other, "second"))
+        nightly.test("a", broken=True)
+        server.fail_with(503, times=100)
+        nightly.run(status=2)
+        nightly.run(status=2)
+        assert len(other.open_incidents()) == 1
+        server._faults.clear()
+        nightly.run(status=2)
+        assert len(server.open_incidents()) == len(other.open_incidents()) == 1
+
+
 def test_where_nothing_can_be_remembered_somebody_is_told_all_the_same(
     tmp_path: Path, server: MockSquadCast
 ) -> None:
@@ -227,7 +287,7 @@ def test_where_nothing_can_be_remembered_somebody_is_told_all_the_same(
     nightly.test("a", broken=True)
     said = nightly.run(status=2)
     assert len(server.open_incidents()) == 1
-    assert "is escalated as if there were no other" in said
+    assert "it is escalated as if there were no other run" in said
 
 
 def test_it_is_switched_on_without_touching_a_project(
