@@ -161,7 +161,9 @@ class EscalationWriter(BaseRecordResultsWriter):
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
         self._outbox: Outbox | None = None
+        self._ending = threading.Event()  # what is sent during the run has to end
         self._courier: Courier | None = None
+        self._last: Courier | None = None  # what is sent in the end
         self._service: Service | None = None
         self._lock = threading.Lock()
         self._is_in_memory = False
@@ -354,14 +356,17 @@ class EscalationWriter(BaseRecordResultsWriter):
         )
         transport = self._transport()
         self._outbox = Outbox(state, clock=self._clock, services=[self._address()])
-        self._courier = Courier(
-            self._outbox,
-            self._service,
-            transport,
-            address=self._address(),
-            clock=self._clock,
-            stop=threading.Event(),
-            generator=random.Random(),  # noqa: S311 -- only spreads attempts
+        self._courier, self._last = (
+            Courier(
+                self._outbox,
+                self._service,
+                transport,
+                address=self._address(),
+                clock=self._clock,
+                stop=stop,
+                generator=random.Random(),  # noqa: S311 -- only spreads attempts
+            )
+            for stop in (self._ending, threading.Event())
         )
 
     def _transport(self) -> Transport:
@@ -526,7 +531,7 @@ class EscalationWriter(BaseRecordResultsWriter):
                     self._courier.round(float("inf"))
             self._wake.wait(_LOOK_EVERY)
         with self._forgiving():
-            if self._courier is not None and not self._courier.flush(self._deadline):
+            if self._last is not None and not self._last.flush(self._deadline):
                 log.warning(
                     "Not all could be sent within %g s: the rest is sent by the next "
                     "run, or by `pysys-orch escalations flush`",
@@ -537,6 +542,7 @@ class EscalationWriter(BaseRecordResultsWriter):
         if self._thread is None or self._options is None:
             return
         self._deadline = self._clock.instant() + self._options.flush_timeout
+        self._ending.set()
         self._wake.set()
         self._thread.join(self._options.flush_timeout + _GRACE)
         if self._thread.is_alive():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -345,3 +348,36 @@ def test_modes_and_cycles_are_one_test(tmp_path: Path, server: MockSquadCast) ->
     (opened,) = server.open_incidents()
     assert opened["tags"]["group"] == "a"
     assert "flaky: it also passed" in opened["description"]
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        with contextlib.suppress(OSError):
+            (folder / "filler").write_bytes(b"x" * 64 * 1024)
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_nobody_from_being_told(
+    tmp_path: Path, server: MockSquadCast, full_disk: Path
+) -> None:
+    """And once there is room again, all is as it should be."""
+    nightly = Nightly(
+        tmp_path / "project", server, state=str(full_disk / "state.db"), groupBy="test"
+    )
+    nightly.test("a", broken=True)
+    said = nightly.run(status=2)
+    assert re.search("state.db cannot be used: .*disk", said)
+    assert [each["tags"]["group"] for each in server.open_incidents()] == ["a"]
+    (full_disk / "filler").unlink()
+    nightly.run(status=2)
+    nightly.test("a")
+    nightly.run(status=0)
+    assert server.open_incidents() == []
