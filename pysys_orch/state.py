@@ -15,6 +15,8 @@ from pysys_orch.errors import ConfigError, StateError
 # Seconds for which one waits for others who write, unless somebody has less time.
 _PATIENCE = 30.0
 
+_TRIES = 5
+
 _OWN = sa.MetaData()
 _VERSIONS = sa.Table(
     "pysys_orch_schemas",
@@ -127,8 +129,15 @@ class State:
             if self._file is not None:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 self._file.touch(mode=0o600)
-            with self._engine.begin() as connection:
-                self._create(connection)
+            for tries in range(_TRIES):
+                try:
+                    with self._engine.begin() as connection:
+                        self._create(connection)
+                    break
+                except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
+                    # Somebody else makes the same tables; databases lock them late.
+                    if tries == _TRIES - 1:
+                        raise
             self._is_ready = True
 
     def _create(self, connection: sa.Connection) -> None:
