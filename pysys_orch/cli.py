@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -93,6 +94,7 @@ def _mock_squadcast(options: argparse.Namespace) -> int:
         print(f"{at} {received.status or 'no answer'}: {received.verdict}")
         print(f"  {received.body.decode('utf-8', 'replace')}", flush=True)
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with MockSquadCast.running(
             options.port, duplicates=options.duplicates, tell=show

@@ -719,6 +719,9 @@ class RunningContainer(Running):
         ):
             self.parent.pollWait(_REASON_POLL)
             state = self._inspect()["State"]
+        is_killed = state.get("ExitCode") == _KILLED and not state.get("Running")
+        if is_killed and found["HostConfig"].get("Memory"):
+            return {**state, ready.HAS_LIMIT: True}
         return state
 
     def _lateEvents(self, found: Mapping[str, Any]) -> Sequence[ContainerEvent]:

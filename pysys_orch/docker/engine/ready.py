@@ -18,6 +18,10 @@ T = TypeVar("T")
 #: Seconds between two looks.
 POLL = 0.01
 
+#: Added to the state of a container that was killed and has a limit of its memory: an
+#: engine that is busy does not always hear why the kernel killed something.
+HAS_LIMIT = "HasMemoryLimit"
+
 _CONNECT_TIMEOUT = 0.25
 _PROXY_PATIENCE = 0.25  # on a busy machine the proxy takes its time to close
 
@@ -83,11 +87,13 @@ def ending(state: Mapping[str, Any]) -> str:
     """Return in words how a container ended.
 
     Args:
-        state: ``State`` of its inspection.
+        state: ``State`` of its inspection; `HAS_LIMIT` may be added.
     """
     code = state.get("ExitCode", 0)
     if state.get("OOMKilled"):
         return f"was killed for lack of memory (exit code {code})"
+    if state.get(HAS_LIMIT):
+        return f"was killed, perhaps for lack of memory (exit code {code})"
     if state.get("Error"):
         return f"could not be started: {' '.join(str(state['Error']).split())}"
     status = state.get("Status", "gone")

@@ -85,11 +85,14 @@ def main(task: Mapping[str, Any]) -> None:
     policy = Policy.here(lease=task["lease"], retention_days=task["retention"])
     environments = [inherited_environment()]
     _end_clients(policy.domain)
+    answer: dict[str, list[str]] = {"removed": [], "failures": []}
     try:
-        engine = ApiEngine.connect(environments[0], timeout=task["answer"])
-        answer = told(collect(engine, policy, clock=SystemClock()))
+        # What the run itself left comes first, if that is dead already.
+        if not _is_dead(owner, policy.domain):
+            engine = ApiEngine.connect(environments[0], timeout=task["answer"])
+            answer = told(collect(engine, policy, clock=SystemClock()))
     except OrchError as failure:
-        answer = {"removed": [], "failures": [str(failure)]}
+        answer["failures"].append(str(failure))
     with contextlib.suppress(OSError):  # the run may be gone already
         print(json.dumps(answer), flush=True)  # noqa: T201 -- this is how it speaks
     for heard in _messages(sys.stdin, owner):
@@ -102,6 +105,10 @@ def main(task: Mapping[str, Any]) -> None:
                 _pass(environments[0], policy, SystemClock())
             return
         environments.append({**inherited_environment(), **heard["engine"]})
+    for line in answer["removed"]:
+        if owner.key in line:
+            # The run was dead already when the engine was first looked at.
+            _write(f"removed {line}")
     _reap(owner, policy, environments, clock=SystemClock())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pysys_orch.docker.engine.ready import (
+    HAS_LIMIT,
     POLL,
     accepts_connections,
     ending,
@@ -175,6 +176,10 @@ ENDED = {"Status": "exited", "ExitCode": 3}
         (
             {"Status": "exited", "ExitCode": 137, "OOMKilled": True},
             "was killed for lack of memory (exit code 137)",
+        ),
+        (
+            {"Status": "exited", "ExitCode": 137, HAS_LIMIT: True},
+            "was killed, perhaps for lack of memory (exit code 137)",
         ),
         (
             {

@@ -263,7 +263,8 @@ def test_who_cancels_a_job_does_not_cancel_its_reaper(start: Start, when: str) -
     run.tell("make")
     run.kill()
     run.require_all_gone()
-    assert " removed " in run.log()
+    # It writes once it is done with all.
+    eventually(lambda: " removed " in run.log(), what="the reaper says so")
 
 
 def test_docker_clients_of_a_killed_run_end(start: Start, owner: Owner) -> None:
