@@ -148,6 +148,21 @@ class Outlook:
             return f"the swarm has {stuck}"
         return self.judged.failure
 
+    def require(self, service: Observed, words: str) -> None:
+        """Raise if what is waited for will never come.
+
+        Args:
+            service: Whose failed task is quoted.
+            words: What to say of it, before the reason.
+
+        Raises:
+            ContainerGoneError: It says why.
+        """
+        if failure := self.failure():
+            last = service.last_words(self.judged.failed)
+            message = f"service {words}: {failure}{last}"
+            raise ContainerGoneError(message)
+
 
 class Convergence:
     """A service on its way to as many tasks as are wanted, of its present description.
@@ -229,11 +244,7 @@ class Convergence:
         Raises:
             ContainerGoneError: It says why.
         """
-        failure = self._outlook.failure()
-        if failure:
-            last = self._service.last_words(self._outlook.judged.failed)
-            message = f"service {self._service.name} does not come up: {failure}{last}"
-            raise ContainerGoneError(message)
+        self._outlook.require(self._service, f"{self._service.name} does not come up")
 
     def __str__(self) -> str:
         """Say how many run, and what the others do."""
@@ -296,11 +307,7 @@ class Ending:
         Raises:
             ContainerGoneError: It says why.
         """
-        failure = self._outlook.failure()
-        if failure:
-            last = self._service.last_words(self._outlook.judged.failed)
-            message = f"service {self._service.name}: {failure}{last}"
-            raise ContainerGoneError(message)
+        self._outlook.require(self._service, self._service.name)
 
     def __str__(self) -> str:
         """Say what its tasks do."""

@@ -246,14 +246,16 @@ class Deployment(DockerBelonging):
             for each in tailored.moved
             if str(each.published) == number and protocol in {"", each.protocol}
         ]
-        found += [
-            (service, inside)
-            for published, service, inside in self._publishedPorts()
-            if published == number and (not slash or inside.endswith(f"/{protocol}"))
-        ]
+        # Of services of which only one is to be up, all may publish a port.
+        there = self._there()
+        if all(service not in there for service, _ in found):
+            found += [
+                (service, inside)
+                for published, service, inside in self._publishedPorts()
+                if published == number
+                and (not slash or inside.endswith(f"/{protocol}"))
+            ]
         if found:
-            there = self._there()
-            # Of services of which only one is to be up, all may publish a port.
             return next((each for each in found if each[0] in there), found[0])
         known = [
             f"{each.published}/{each.protocol}".removesuffix("/tcp")

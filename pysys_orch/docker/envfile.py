@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from pysys_orch.docker.engine.composefile import interpolate
-from pysys_orch.errors import ConfigError
+from pysys_orch.docker.helper import utf8Text
 
 _IS_LITERAL = re.compile(r"[^=]*=\s*'")
 
@@ -25,18 +26,9 @@ def readVariables(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     from dotenv.parser import parse_stream
 
     told: dict[str, str] = {}
-    try:
-        with file.open(encoding="utf-8") as opened:
-            bindings = list(parse_stream(opened))
-    except FileNotFoundError:
+    if not file.exists():
         return told
-    except UnicodeDecodeError as failure:
-        message = f"{file} is not UTF-8: {failure.reason} at byte {failure.start}"
-        raise ConfigError(message) from None
-    except OSError as failure:
-        message = f"{file} cannot be read: {failure.strerror}"
-        raise ConfigError(message) from None
-    for each in bindings:
+    for each in parse_stream(io.StringIO(utf8Text(file))):
         if each.key is None or each.value is None:
             continue
         is_literal = _IS_LITERAL.match(each.original.string)

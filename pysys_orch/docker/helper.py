@@ -410,6 +410,27 @@ def existing(path: Path, what: str) -> Path:
     raise ConfigError(message)
 
 
+def utf8Text(file: Path, *, newline: str | None = None) -> str:
+    """Return what is in a file.
+
+    Args:
+        file: The file.
+        newline: As of `open`.
+
+    Raises:
+        ConfigError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        with file.open(encoding="utf-8", newline=newline) as opened:
+            return opened.read()
+    except UnicodeDecodeError as failure:
+        message = f"{file} is not UTF-8: {failure.reason} at byte {failure.start}"
+        raise ConfigError(message) from None
+    except OSError as failure:
+        message = f"{file} cannot be read: {failure.strerror}"
+        raise ConfigError(message) from None
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """Return the end of a sentence about a wrong word: what may have been meant."""
     known = list(candidates)

@@ -20,7 +20,7 @@ from pysys_orch.docker.engine import dockerfile, tailor
 from pysys_orch.docker.engine.dockerfile import canonical_reference
 from pysys_orch.docker.engine.ownership import Owner
 from pysys_orch.docker.envfile import readVariables
-from pysys_orch.docker.helper import existing, reserveFile
+from pysys_orch.docker.helper import existing, reserveFile, utf8Text
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError
@@ -117,13 +117,11 @@ class _Said:
     """What one file says.
 
     Attributes:
-        services: Names of its services.
         moved: Where the ports have gone that they publish themselves.
         extends: What services are taken from.
         copies: The copies of the files that they are taken from.
     """
 
-    services: tuple[str, ...]
     moved: tuple[tailor.Moved, ...]
     extends: Mapping[str, tailor.Extends]
     copies: Mapping[str, str]
@@ -244,7 +242,6 @@ class Tailor:
         # What was substituted by path is noted where the path is looked up.
         self._used |= {each for each in tailored.used if each[0] != "buildSubst"}
         self._files[str(copy)] = _Said(
-            services=said.services,
             moved=tailored.moved,
             extends={each.service: each for each in said.extends},
             copies=extends,
@@ -461,16 +458,7 @@ def builtName(project: str, image: str) -> str:
 
 
 def _read(file: Path) -> str:
-    existing(file, "compose file")
-    try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            return opened.read()
-    except UnicodeDecodeError as failure:
-        message = f"{file} is not UTF-8: {failure.reason} at byte {failure.start}"
-        raise ConfigError(message) from None
-    except OSError as failure:
-        message = f"{file} cannot be read: {failure.strerror}"
-        raise ConfigError(message) from None
+    return utf8Text(existing(file, "compose file"), newline="")
 
 
 def _told(

@@ -256,12 +256,12 @@ def _send(
     from pysys_orch.escalation.outbox import Status
     from pysys_orch.escalation.transport import HttpTransport
 
-    clock = SystemClock()
+    clock, to = SystemClock(), _address(options, service)
     courier = Courier(
         outbox,
         service,
         HttpTransport(ca_file=options.ca_file),
-        address=_address(options, service),
+        address=to,
         clock=clock,
         stop=threading.Event(),
         generator=random.Random(),  # noqa: S311 -- only spreads attempts
@@ -270,7 +270,7 @@ def _send(
     left = [
         each
         for each in outbox.letters(Status.WAITING, Status.DEAD)
-        if each.service == _address(options, service)
+        if each.service == to
     ]
     for each in () if options.json else left:
         print(f"{each.status}: {each.event.summary}: {each.note}")
