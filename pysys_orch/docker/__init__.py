@@ -6,8 +6,9 @@ package `pysys_orch.docker.engine`, can be imported without it.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from pysys_orch.lazy import exports
 
 if TYPE_CHECKING:
     from pysys_orch.docker.composition import DockerComposition
@@ -57,16 +58,4 @@ _HOMES = {
     "DockerTestHelper": "testcase",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
-    value: object = getattr(home, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _HOMES)

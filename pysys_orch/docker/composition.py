@@ -14,7 +14,7 @@ from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
 from pysys_orch.docker.envfile import readVariables
-from pysys_orch.docker.helper import fileText, nearest
+from pysys_orch.docker.helper import fileText
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,
@@ -23,6 +23,7 @@ from pysys_orch.errors import (
     NotFoundError,
     WaitTimeoutError,
 )
+from pysys_orch.inputs import nearest
 
 log = logging.getLogger("pysys.orch.docker")
 

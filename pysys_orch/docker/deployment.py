@@ -13,12 +13,13 @@ from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.collect import Doomed, sweep
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import KEEP_LABEL, environment_of, is_built_for
-from pysys_orch.docker.helper import DockerBelonging, nearest
+from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.sample import Substitutions, Tailor, Tailored
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import CleanupError, ConfigError, DockerError
+from pysys_orch.inputs import nearest
 
 log = logging.getLogger("pysys.orch.docker")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pysys_orch.docker.engine.composefile import interpolate
-from pysys_orch.docker.helper import utf8Text
+from pysys_orch.inputs import utf8_text
 
 _IS_LITERAL = re.compile(r"[^=]*=\s*'")
 
@@ -28,7 +28,7 @@ def readVariables(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
     told: dict[str, str] = {}
     if not file.exists():
         return told
-    for each in parse_stream(io.StringIO(utf8Text(file))):
+    for each in parse_stream(io.StringIO(utf8_text(file))):
         if each.key is None or each.value is None:
             continue
         is_literal = _IS_LITERAL.match(each.original.string)

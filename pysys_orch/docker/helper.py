@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
 import logging
 import re
 import shutil
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +24,7 @@ from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, DockerError, OrchError, WaitTimeoutError
+from pysys_orch.inputs import nearest
 
 if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
@@ -77,7 +77,6 @@ _PYSYS = str(Path(pysys.__file__).parent)
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ALLOCATION = threading.Lock()  # PySys counts its file names without one
 _DEFAULT_OUTPUT = Config()
-_FEW = 12  # names that fit into a message
 
 
 class DockerHelper:
@@ -408,35 +407,6 @@ def existing(path: Path, what: str) -> Path:
     hint = nearest(path.name, sorted(each.name for each in siblings))
     message = f"{what} {path} does not exist{hint}"
     raise ConfigError(message)
-
-
-def utf8Text(file: Path, *, newline: str | None = None) -> str:
-    """Return what is in a file.
-
-    Args:
-        file: The file.
-        newline: As of `open`.
-
-    Raises:
-        ConfigError: It cannot be read, or is not UTF-8.
-    """
-    try:
-        with file.open(encoding="utf-8", newline=newline) as opened:
-            return opened.read()
-    except UnicodeDecodeError as failure:
-        message = f"{file} is not UTF-8: {failure.reason} at byte {failure.start}"
-        raise ConfigError(message) from None
-    except OSError as failure:
-        message = f"{file} cannot be read: {failure.strerror}"
-        raise ConfigError(message) from None
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str:
-    """Return the end of a sentence about a wrong word: what may have been meant."""
-    known = list(candidates)
-    for near in difflib.get_close_matches(word, known, 1):
-        return f", did you mean {near}?"
-    return f" (there is {', '.join(known)})" if 0 < len(known) <= _FEW else ""
 
 
 def allocateFiles(parent: Parent, name: str) -> tuple[str, str]:

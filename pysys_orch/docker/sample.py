@@ -20,10 +20,11 @@ from pysys_orch.docker.engine import dockerfile, tailor
 from pysys_orch.docker.engine.dockerfile import canonical_reference
 from pysys_orch.docker.engine.ownership import Owner
 from pysys_orch.docker.envfile import readVariables
-from pysys_orch.docker.helper import existing, reserveFile, utf8Text
+from pysys_orch.docker.helper import existing, reserveFile
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError
+from pysys_orch.inputs import utf8_text
 
 if TYPE_CHECKING:
     from pysys_orch.docker.parent import Parent
@@ -458,7 +459,7 @@ def builtName(project: str, image: str) -> str:
 
 
 def _read(file: Path) -> str:
-    return utf8Text(existing(file, "compose file"), newline="")
+    return utf8_text(existing(file, "compose file"), newline="")
 
 
 def _told(

@@ -11,10 +11,10 @@ from pysys_orch.docker.convergence import Before
 from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.ownership import STACK_LABEL
-from pysys_orch.docker.helper import nearest
 from pysys_orch.docker.service import DockerService
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, DockerError, WaitTimeoutError
+from pysys_orch.inputs import nearest
 
 log = logging.getLogger("pysys.orch.docker")
 

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.errors import ConfigError
-from pysys_orch.escalation.incident import Action, Answer, Event, Request, Verdict
-from pysys_orch.escalation.squadcast import (
+from pysys_orch.escalation.fitting import (
     body_limit,
     clipped,
     fitted,
@@ -17,6 +16,7 @@ from pysys_orch.escalation.squadcast import (
     readable,
     web_link,
 )
+from pysys_orch.escalation.incident import Action, Answer, Event, Request, Verdict
 from pysys_orch.escalation.transport import judge_status
 
 # It has no limit of its own; whom it notifies has.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
 from collections.abc import Collection, Iterable, Mapping
@@ -15,6 +14,7 @@ import yaml
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.escalation.rules import GroupBy, Mute, Policy
+from pysys_orch.inputs import nearest, utf8_text
 
 #: Where services are, unless a project says otherwise.
 URLS = {
@@ -155,12 +155,10 @@ def require_known(names: Iterable[str], known: Collection[str], where: str) -> N
         ConfigError: With the nearest that there is.
     """
     for name in names:
-        if name in known:
-            continue
-        close = difflib.get_close_matches(name, sorted(known), 1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {_listed(known)}"
-        message = f"{where} has no property {name!r}: {hint}"
-        raise ConfigError(message)
+        if name not in known:
+            hint = nearest(name, sorted(known))
+            message = f"{where} has no property {name!r}{hint}"
+            raise ConfigError(message)
 
 
 def duration(text: str, what: str) -> timedelta:
@@ -215,11 +213,8 @@ def read_mutes(file: Path) -> tuple[Mute, ...]:
         ConfigError: It cannot be read, or an entry makes no sense.
     """
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as failure:
-        message = f"mutes: {file} cannot be read: {failure.strerror}"
-        raise ConfigError(message) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as failure:
+        said = yaml.safe_load(utf8_text(file))
+    except yaml.YAMLError as failure:
         message = f"mutes: {file} is no YAML: {' '.join(str(failure).split())}"
         raise ConfigError(message) from None
     if said is None:
@@ -265,12 +260,5 @@ def _at_least_one(said: Mapping[str, Any], name: str) -> int:
 
 def _require_one_of(value: str, known: Collection[str], what: str) -> None:
     if value not in known:
-        close = difflib.get_close_matches(value.lower(), map(str.lower, known), 1)
-        near = [each for each in known if close and each.lower() == close[0]]
-        hint = f"did you mean {near[0]}?" if near else f"there is {_listed(known)}"
-        message = f"{what}: there is no {value!r}: {hint}"
+        message = f"{what}: there is no {value!r}{nearest(value, sorted(known))}"
         raise ConfigError(message)
-
-
-def _listed(known: Iterable[str]) -> str:
-    return ", ".join(sorted(known))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pysys_orch.escalation.incident import Action, Answer, Event, Request, Verdict
-from pysys_orch.escalation.squadcast import (
+from pysys_orch.escalation.fitting import (
     body_limit,
     fitted,
     json_body,
     readable,
     web_link,
 )
+from pysys_orch.escalation.incident import Action, Answer, Event, Request, Verdict
 from pysys_orch.escalation.transport import judge_status
 
 #: The most that PagerDuty takes, in bytes.

@@ -6,13 +6,13 @@ import json
 from string import Template
 
 from pysys_orch.errors import ConfigError
-from pysys_orch.escalation.incident import Answer, Event, Request, Verdict
-from pysys_orch.escalation.squadcast import (
+from pysys_orch.escalation.fitting import (
     body_limit,
     fitted,
     json_body,
     readable,
 )
+from pysys_orch.escalation.incident import Answer, Event, Request, Verdict
 from pysys_orch.escalation.transport import judge_status
 
 #: Sends all there is.

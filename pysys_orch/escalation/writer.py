@@ -44,6 +44,7 @@ from pysys_orch.escalation.options import (
 )
 from pysys_orch.escalation.outbox import TABLES, VERSION, Outbox, Stream
 from pysys_orch.escalation.rules import Decision, Run, TestRun, Transition, expired
+from pysys_orch.inputs import utf8_text
 from pysys_orch.state import State
 
 log = logging.getLogger("pysys.orch.escalation")
@@ -324,11 +325,7 @@ class EscalationWriter(BaseRecordResultsWriter):
     def _readKey(self) -> str:
         if self.keyFile:
             file = Path(self.runner.project.root, self.keyFile)
-            try:
-                key = file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as failure:
-                message = f"keyFile {file} cannot be read: {type(failure).__name__}"
-                raise ConfigError(message) from None
+            key = utf8_text(file).strip()
             if not key:
                 message = f"keyFile {file} is empty"
                 raise ConfigError(message)
@@ -632,12 +629,7 @@ class WebhookWriter(EscalationWriter):
         if not self.template:
             return Webhook(key, DEFAULT_TEMPLATE)
         file = Path(self.runner.project.root, self.template)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as failure:
-            message = f"template {file} cannot be read: {type(failure).__name__}"
-            raise ConfigError(message) from None
-        return Webhook(key, text, origin=str(file))
+        return Webhook(key, utf8_text(file), origin=str(file))
 
 
 class DryRun:

@@ -177,7 +177,7 @@ def test_a_duration_without_one_is_refused(text: str) -> None:
         ("[{tests: a, until: 2024-02-29}]", "entry 1: says no 'reason'"),
         (
             "[{tests: a, till: 2024-02-29, reason: b}]",
-            "entry 1: has no property 'till': did you mean until?",
+            "entry 1: has no property 'till', did you mean until?",
         ),
         (
             "[{tests: a, until: soon, reason: b}]",

@@ -12,6 +12,13 @@ from hypothesis import strategies as st
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.escalation.alertmanager import Alertmanager
+from pysys_orch.escalation.fitting import (
+    LEAST_BODY,
+    clipped,
+    json_length,
+    shortened,
+    web_link,
+)
 from pysys_orch.escalation.incident import (
     Action,
     Answer,
@@ -23,15 +30,7 @@ from pysys_orch.escalation.incident import (
 )
 from pysys_orch.escalation.mock import MockSquadCast
 from pysys_orch.escalation.pagerduty import PagerDuty
-from pysys_orch.escalation.squadcast import (
-    LEAST_BODY,
-    MAX_BODY,
-    SquadCast,
-    clipped,
-    json_length,
-    shortened,
-    web_link,
-)
+from pysys_orch.escalation.squadcast import MAX_BODY, SquadCast
 from pysys_orch.escalation.transport import HttpTransport, judge_status
 from pysys_orch.escalation.webhook import Webhook
 from pysys_orch.testing import ManualClock

@@ -179,17 +179,17 @@ def test_nothing_is_done_without_being_asked(
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"sute": "x"}, "the writer has no property 'sute': did you mean suite?"),
+        ({"sute": "x"}, "the writer has no property 'sute', did you mean suite?"),
         ({"key": KEY}, "the writer has no property 'key'"),
-        ({"groupBy": "Suite"}, "groupBy: there is no 'Suite': did you mean suite?"),
-        ({"outcomes": "FALED"}, "outcomes: there is no 'FALED': did you mean FAILED?"),
+        ({"groupBy": "Suite"}, "groupBy: there is no 'Suite', did you mean suite?"),
+        ({"outcomes": "FALED"}, "outcomes: there is no 'FALED', did you mean FAILED?"),
         ({"repeatAfter": "a week"}, "repeatAfter is a number with s, m, h, d or w"),
         ({"failuresBeforeTrigger": "0"}, "failuresBeforeTrigger is at least 1, got 0"),
         ({"stream": ""}, "stream is not set"),
         ({"mutes": "none.yml"}, "none.yml cannot be read: No such file"),
         ({"link": "https://$NIX"}, "link names $NIX"),
         ({"keyVariable": "NO_KEY"}, "the environment variable NO_KEY"),
-        ({"keyFile": "none"}, "keyFile .*none cannot be read"),
+        ({"keyFile": "none"}, "none cannot be read"),
         (
             {"url": "api.squadcast.com"},
             "url is https://..., or http:// on this machine",
