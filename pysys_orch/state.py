@@ -73,8 +73,12 @@ class State:
             if made.get_backend_name() == "sqlite":
                 options["connect_args"] = {"timeout": patience}
             elif made.get_backend_name() == "postgresql":
+                # While a suite runs for hours, servers are started anew, and what is
+                # in between forgets who talks to whom.
+                options["pool_pre_ping"] = True
                 options["connect_args"] = {
                     "connect_timeout": max(2, round(patience)),
+                    "tcp_user_timeout": round(patience * 1000),
                     "options": f"-c lock_timeout={round(patience * 1000)}",
                 }
             if is_memory:
@@ -98,7 +102,8 @@ class State:
 
     def __str__(self) -> str:
         """Say where it is, without a password."""
-        return str(self._file or self._engine.url.render_as_string(hide_password=True))
+        url = self._engine.url.set(query={})  # which may have one, too
+        return str(self._file or url.render_as_string(hide_password=True))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

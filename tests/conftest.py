@@ -29,6 +29,8 @@ sys.path[:] = [entry for entry in sys.path if not Path(entry, "pysys.py").is_fil
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+pytest_plugins = ["tests.postgres"]
+
 #: The image that `scripts/images` makes.
 BUSYBOX = "pysys-orch-test/busybox:1"
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, StateError
 from pysys_orch.state import State
+from tests.postgres import PASSWORD, database_url, free_port
 
 TABLES = sa.MetaData()
 COUNTS = sa.Table(
@@ -42,19 +47,25 @@ def add(state: State, name: str = "a") -> int:
         return (found or 0) + 1
 
 
-def test_it_is_there_in_the_next_run(tmp_path: Path) -> None:
-    """In a file that is nobody else's business, and may lie in a new folder."""
-    file = tmp_path / "new" / "state.db"
-    assert add(opened(file)) == 1
-    assert add(opened(file)) == 2
-    assert add(opened(f"sqlite:///{file}")) == 3
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert list(file.parent.iterdir()) == [file], "a copy of the file is all of it"
+@pytest.fixture
+def again(place: str) -> Iterator[Callable[..., State]]:
+    """Return what opens the place once more, as another run would."""
+    with contextlib.ExitStack() as stack:
+
+        def made(**options: object) -> State:
+            state = opened(place, **options)  # type: ignore[arg-type] # as it has them
+            stack.callback(state.close)
+            return state
+
+        yield made
 
 
-def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+# In a file, and in a database
+
+
+def test_a_transaction_is_all_or_nothing(again: Callable[..., State]) -> None:
     """What an exception interrupts has not happened."""
-    state = opened(tmp_path / "state.db")
+    state = again()
 
     def fail() -> None:
         with state.transaction() as connection:
@@ -64,34 +75,68 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         fail()
     assert add(state) == 1
+    assert add(again()) == 2
 
 
-def test_threads_and_processes_come_one_after_the_other(tmp_path: Path) -> None:
+def test_threads_and_processes_come_one_after_the_other(
+    place: str, again: Callable[..., State]
+) -> None:
     """Nothing is counted twice, and nobody is turned away."""
-    file = tmp_path / "state.db"
     program = (
         "import sys\nfrom tests.test_state import add, opened\n"
         "state = opened(sys.argv[1])\nfor _ in range(25): add(state)\n"
     )
     others = [
-        subprocess.Popen([sys.executable, "-c", program, str(file)]) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", program, place]) for _ in range(2)
     ]
-    state = opened(file)
+    state = again()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: add(state), range(50)))
     assert [each.wait(60) for each in others] == [0, 0]
-    assert add(opened(file)) == 101
+    assert add(again()) == 101
 
 
-def test_a_process_that_is_killed_leaves_it_whole(tmp_path: Path) -> None:
+def test_who_comes_second_waits(again: Callable[..., State]) -> None:
+    """Until the first one is done, and sees what it did; but not for ever."""
+    first, second, hasty = again(), again(), again(patience=0.2)
+    for each in (first, second, hasty):
+        add(each)
+    with ThreadPoolExecutor(1) as pool:
+        with first.transaction() as connection:
+            waiting = pool.submit(add, second)
+            with pytest.raises(
+                StateError, match=r"the test state in .* cannot be used"
+            ):
+                add(hasty)
+            assert not waiting.done()
+            connection.execute(COUNTS.update().values(count=7))
+        assert waiting.result(60) == 8
+    assert add(hasty) == 9
+
+
+def test_several_make_the_tables_at_once(again: Callable[..., State]) -> None:
+    """And none of them gets into another one's way."""
+    barrier = threading.Barrier(12)
+
+    def begin(state: State) -> int:
+        barrier.wait(60)
+        return add(state)
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(begin, [again() for _ in range(12)]))
+    assert sorted(found) == list(range(1, 13))
+
+
+def test_a_process_that_is_killed_leaves_it_whole(
+    place: str, again: Callable[..., State]
+) -> None:
     """What it had committed is there, and the next one waits for nothing."""
-    file = tmp_path / "state.db"
     program = (
         "import sys\nfrom tests.test_state import add, opened\n"
         "state = opened(sys.argv[1])\nwhile True: print(add(state), flush=True)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, place], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     told = [int(process.stdout.readline()) for _ in range(20)]
@@ -99,31 +144,56 @@ def test_a_process_that_is_killed_leaves_it_whole(tmp_path: Path) -> None:
     told += [int(line) for line in process.stdout]
     process.wait()
     process.stdout.close()
-    assert add(opened(file)) in {told[-1] + 1, told[-1] + 2}
+    assert add(again()) in {told[-1] + 1, told[-1] + 2}
 
 
-def test_tables_are_brought_up_to_date(tmp_path: Path) -> None:
+def test_tables_are_brought_up_to_date(again: Callable[..., State]) -> None:
     """Step by step, and once."""
-    file = tmp_path / "state.db"
-    add(opened(file))
+    add(again())
 
     def times(factor: int, connection: sa.Connection) -> None:
         connection.execute(COUNTS.update().values(count=COUNTS.c.count * factor))
 
     upgrades = {1: lambda it: times(10, it), 2: lambda it: times(7, it)}
     for expected in (71, 72):
-        assert add(opened(file, version=3, upgrades=upgrades)) == expected
+        assert add(again(version=3, upgrades=upgrades)) == expected
 
 
-def test_tables_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
+def test_an_upgrade_that_fails_has_not_begun(again: Callable[..., State]) -> None:
+    """Who comes next begins where the last one did."""
+    add(again())
+
+    def fail(connection: sa.Connection) -> None:
+        connection.execute(COUNTS.update().values(count=10))
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        add(again(version=2, upgrades={1: fail}))
+    assert add(again()) == 2
+
+
+def test_tables_of_a_later_version_are_left_alone(again: Callable[..., State]) -> None:
     """Two versions of this package share a machine for a while."""
-    file = tmp_path / "state.db"
-    add(opened(file, version=2))
+    add(again(version=2))
     with pytest.raises(
         StateError, match="is of version 2, and this pysys_orch knows 1"
-    ):
-        add(opened(file))
-    assert add(opened(file, version=2)) == 2
+    ) as later:
+        add(again())
+    assert PASSWORD not in str(later.value)
+    assert add(again(version=2)) == 2
+
+
+# In a file
+
+
+def test_it_is_there_in_the_next_run(tmp_path: Path) -> None:
+    """In a file that is nobody else's business, and may lie in a new folder."""
+    file = tmp_path / "new" / "state.db"
+    assert add(opened(file)) == 1
+    assert add(opened(file)) == 2
+    assert add(opened(f"sqlite:///{file}")) == 3
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(file.parent.iterdir()) == [file], "a copy of the file is all of it"
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough" * 40])
@@ -141,15 +211,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match=r"file/state\.db cannot be used"):
         add(opened(tmp_path / "file" / "state.db"))
-
-
-def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
-    """Its address helps; its password is a secret."""
-    with pytest.raises(
-        ConfigError, match="URL of the test state makes no sense"
-    ) as odd:
-        opened("nosuch://me:hunter2@host/name")
-    assert "hunter2" not in str(odd.value)
 
 
 def test_who_has_to_wait_waits(tmp_path: Path) -> None:
@@ -173,3 +234,49 @@ def test_memory_is_shared_by_threads() -> None:
         list(pool.map(lambda _: add(state), range(50)))
     assert add(state) == 51
     assert add(opened("sqlite://")) == 1
+
+
+# In a database
+
+
+def test_a_connection_that_was_cut_is_made_again(database: str) -> None:
+    """The server may be started anew while a suite runs for hours."""
+    state, other = opened(database), opened(database)
+    assert add(state) == 1
+    with other.transaction() as connection:
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+        connection.execute(
+            sa.text(f"{cut}pg_backend_pid() AND datname = current_database()")
+        )
+    assert add(state) == 2
+    state.close()
+    other.close()
+
+
+def test_a_url_that_makes_no_sense_is_refused_without_its_password() -> None:
+    """It may be misspelt anywhere."""
+    with pytest.raises(
+        ConfigError, match="URL of the test state makes no sense"
+    ) as odd:
+        opened("nosuch://me:hunter2@host/name")
+    assert "hunter2" not in str(odd.value)
+
+
+def test_a_database_that_is_down_is_named_without_its_password() -> None:
+    """Its address helps; its password is a secret, wherever the URL has it."""
+    url = f"{database_url(free_port())}?sslpassword={PASSWORD}"
+    with pytest.raises(StateError, match=r"tests:.*@127.* cannot be used") as down:
+        add(opened(url))
+    assert PASSWORD not in str(down.value)
+
+
+def test_a_database_that_does_not_answer_is_not_waited_for() -> None:
+    """Longer than was asked for: a machine in between may swallow everything."""
+    clock = SystemClock()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        state = opened(database_url(silent.getsockname()[1]), patience=2)
+        begin = clock.instant()
+        with pytest.raises(StateError, match=r"tests:.*@127.* cannot be used") as late:
+            add(state)
+    assert clock.instant() - begin < 10
+    assert PASSWORD not in str(late.value)

@@ -15,6 +15,7 @@ from pysys_orch import settings
 from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError
 from pysys_orch.escalation.incident import address
+from pysys_orch.inputs import utf8_text
 
 if TYPE_CHECKING:
     from pysys_orch.escalation.incident import Service
@@ -90,6 +91,14 @@ def _adder(verbs: Any) -> Callable[..., argparse.ArgumentParser]:  # noqa: ANN40
             parser.add_argument("--url", help="of the service; its own by default")
             parser.add_argument(
                 "--key-variable", help="the environment variable with the key"
+            )
+            parser.add_argument(
+                "--key-file",
+                default="",
+                help="a file with the key, instead; named as the writer's keyFile is",
+            )
+            parser.add_argument(
+                "--template", help="a file with the JSON that a webhook is to be sent"
             )
             parser.add_argument("--ca-file", default="", help="certificates to trust")
             parser.add_argument(
@@ -221,7 +230,7 @@ def _address(options: argparse.Namespace, service: Service) -> str:
     from pysys_orch.escalation.options import URLS
 
     url = options.url or URLS.get(options.service, "")
-    return address(service.name, url, options.key_variable or _KEYS[options.service])
+    return address(service.name, url, options.key_file or _key_variable(options))
 
 
 def _service(options: argparse.Namespace) -> Service:
@@ -230,22 +239,49 @@ def _service(options: argparse.Namespace) -> Service:
     from pysys_orch.escalation.squadcast import SquadCast
     from pysys_orch.escalation.webhook import Webhook
 
+    if options.key_file and options.key_variable:
+        message = "the key is in --key-file or in --key-variable: name one of them"
+        raise ConfigError(message)
+    if options.template and options.service != "webhook":
+        message = f"--template is for --service webhook, got {options.service}"
+        raise ConfigError(message)
     url = {} if options.url is None else {"url": options.url}
     if options.service == "alertmanager":
         if not url:
             message = "--url says where the Alertmanager is"
             raise ConfigError(message)
         return Alertmanager(options.url)
-    variable = options.key_variable or _KEYS[options.service]
-    key = settings.variable(variable)
-    if not key:
-        message = f"the environment variable {variable} with the key is not set"
-        raise ConfigError(message)
+    key = _key(options)
     if options.service == "webhook":
-        return Webhook(key)
+        if not options.template:
+            return Webhook(key)
+        template = utf8_text(Path(options.template))
+        return Webhook(key, template, origin=options.template)
     if options.service == "pagerduty":
         return PagerDuty(key, **url)
     return SquadCast(key, **url)
+
+
+def _key_variable(options: argparse.Namespace) -> str:
+    return str(options.key_variable or _KEYS[options.service])
+
+
+def _key(options: argparse.Namespace) -> str:
+    """Return the key of a service.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if options.key_file:
+        key = utf8_text(Path(options.key_file)).strip()
+        missing = f"{options.key_file} with the key is empty"
+    else:
+        variable = _key_variable(options)
+        key = (settings.variable(variable) or "").strip()
+        missing = f"the environment variable {variable} with the key is not set"
+    if not key:
+        raise ConfigError(missing)
+    return key
 
 
 def _send(

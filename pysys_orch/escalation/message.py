@@ -16,6 +16,7 @@ from pysys_orch.escalation.rules import (
     Transition,
     Trouble,
     covered_by_overflow,
+    name_of,
 )
 
 _MAX_SUMMARY = 200
@@ -34,7 +35,6 @@ class Facts:
         project: The PySys project.
         stream: What runs night after night.
         suite: What is being watched.
-        group_by: What there is one incident for.
         ran: How many tests ran.
         at: When it ended.
         link: Where more is to be read; empty if nowhere.
@@ -44,7 +44,6 @@ class Facts:
     project: str
     stream: str
     suite: str
-    group_by: GroupBy
     ran: int
     at: datetime
     link: str = ""
@@ -89,7 +88,7 @@ def _summary(
     facts: Facts, transition: Transition, troubles: Mapping[str, Trouble]
 ) -> str:
     place = f"[{facts.stream}] {facts.suite}"
-    what = _what(facts, transition.group)
+    what = _what(transition.group)
     if transition.action is Action.RESOLVE:
         words = f"{place}: {what}{transition.reason}"
     else:
@@ -102,10 +101,12 @@ def _summary(
     return plain(words, _MAX_SUMMARY)
 
 
-def _what(facts: Facts, group: str) -> str:
-    if facts.group_by is GroupBy.SUITE:
+def _what(group: str) -> str:
+    if group == GroupBy.SUITE:
         return ""
-    return "more of the same: " if group == OVERFLOW else f"{group or 'no group'}: "
+    if group == OVERFLOW:
+        return "more of the same: "
+    return f"{name_of(group) or 'no group'}: "
 
 
 def _details(
@@ -147,7 +148,7 @@ def _tags(
         "project": facts.project,
         "stream": facts.stream,
         "suite": facts.suite,
-        "group": transition.group,
+        "group": name_of(transition.group),
         "reason": transition.reason,
         "outcome": ", ".join(outcomes),
         "groups": ", ".join(groups),

@@ -26,7 +26,8 @@ from enum import StrEnum
 from pysys_orch.errors import ConfigError
 from pysys_orch.escalation.incident import Action
 
-#: The group that stands for all groups for which a run may open no incident any more.
+#: What stands for all groups for which a run may open no incident any more. No group is
+#: called like it, see `group_of`.
 OVERFLOW = "(more)"
 
 
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     REPEATED = "still failing, told again"
     RECOVERED = "recovered"
     VANISHED = "vanished"
+    REGROUPED = "grouped in another way"
     MUTED = "muted"
     ABORTED = "run aborted"
     UNKNOWN = "nothing is known of earlier runs"
@@ -421,17 +423,20 @@ class _Groups:
             self.settled = self._settle(before.settled)
 
     def _close(self) -> None:
+        together = Reason.RECOVERED
         for group, told in sorted(self._before.items()):
             if group in self.opened or group == OVERFLOW:
                 continue
             reason, words = self._why_closed(group)
             action = None if told.covered else Action.RESOLVE
             self._tell(reason, group, action, words)
+            if told.covered:
+                together = reason
         is_covering = any(each.covered for each in self.opened.values())
         if OVERFLOW in self.opened and not is_covering:
             del self.opened[OVERFLOW]
             words = "all that were told of together"
-            self._tell(Reason.RECOVERED, OVERFLOW, Action.RESOLVE, words)
+            self._tell(together, OVERFLOW, Action.RESOLVE, words)
 
     def _why_closed(self, group: str) -> tuple[Reason, str]:
         muted = [
@@ -447,9 +452,14 @@ class _Groups:
         reasons = {
             each.reason for each in self._tests.transitions if each.group == group
         }
-        if Reason.VANISHED in reasons and Reason.RECOVERED not in reasons:
+        if Reason.RECOVERED in reasons:
+            return Reason.RECOVERED, "all that was failing has passed"
+        if Reason.VANISHED in reasons:
             return Reason.VANISHED, "what was failing is not there any more"
-        return Reason.RECOVERED, "all that was failing has passed"
+        words = (
+            "its tests belong to other groups now: what still fails is told of there"
+        )
+        return Reason.REGROUPED, words
 
     def _repeat(self) -> None:
         after = self._policy.repeat_after
@@ -517,10 +527,19 @@ class _Groups:
 
 
 def group_of(test: str, ran: TestRun, group_by: GroupBy) -> str:
-    """Return the group that a test has its incidents with."""
-    if group_by is GroupBy.TEST:
-        return test
-    return ran.group if group_by is GroupBy.GROUP else "suite"
+    """Return the group that a test has its incidents with.
+
+    It says of what kind it is: groups of tests may be called like one of the tests, or
+    like what stands for all of them.
+    """
+    if group_by is GroupBy.SUITE:
+        return str(group_by)
+    return f"{group_by} {test if group_by is GroupBy.TEST else ran.group}"
+
+
+def name_of(group: str) -> str:
+    """Return what a group is called, without its kind; empty if it has no name."""
+    return group.partition(" ")[2] if " " in group else group
 
 
 def covered_by_overflow(decision: Decision) -> dict[str, Trouble]:

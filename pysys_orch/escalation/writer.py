@@ -10,10 +10,10 @@ import random
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pysys.constants import INSPECT, OUTCOMES, PASSED
 from pysys.exceptions import UserError
@@ -58,6 +58,8 @@ _STATE_PATIENCE = 5.0
 #: Keys that were taken out of the environment, for other writers that have the same.
 _TAKEN: dict[str, str] = {}
 _MASK = "***"
+
+_T = TypeVar("_T")
 
 
 class EscalationWriter(BaseRecordResultsWriter):
@@ -347,9 +349,8 @@ class EscalationWriter(BaseRecordResultsWriter):
     def _open(self, place: str) -> None:
         if self._service is None:
             raise AssertionError(place)
-        patience = max(1.0, min(_STATE_PATIENCE, self.flushTimeoutSecs))
         state = State(
-            place, TABLES, name="escalation", version=VERSION, patience=patience
+            place, TABLES, name="escalation", version=VERSION, patience=self._patience()
         )
         transport = self._transport()
         self._outbox = Outbox(state, clock=self._clock, services=[self._address()])
@@ -414,27 +415,40 @@ class EscalationWriter(BaseRecordResultsWriter):
         def composed(transition: Transition, decision: Decision) -> Event:
             return self._masked(compose(facts, transition, decision))
 
-        try:
-            decision = self._outbox.take_run(
-                self._stream(), run, self._options.policy, composed
-            )
-        except StateError as failure:
-            self._forgoState(failure)
-            decision = self._outbox.take_run(
-                self._stream(), run, self._options.policy, composed
-            )
+        stream, policy = self._stream(), self._options.policy
+        decision = self._remembering(
+            lambda outbox: outbox.take_run(stream, run, policy, composed)
+        )
         for each in decision.transitions:
             level = logging.INFO if each.action is None else logging.WARNING
             told = f"{each.action} " if each.action else ""
             log.log(level, "Escalation: %s%s: %s", told, each.reason, each.words)
 
-    def _forgoState(self, failure: StateError) -> None:
+    def _remembering(self, ask: Callable[[Outbox], _T]) -> _T:
+        """Ask what remembers; if it does not answer in time, go on without it."""
+        outbox = self._outbox
+        if outbox is None:
+            raise AssertionError(ask)
+        if self._is_in_memory:
+            return ask(outbox)
+        try:
+            return _within(2 * self._patience(), lambda: ask(outbox))
+        except StateError as failure:
+            return ask(self._forgoState(failure))
+
+    def _patience(self) -> float:
+        return max(1.0, min(_STATE_PATIENCE, self.flushTimeoutSecs))
+
+    def _forgoState(self, failure: StateError) -> Outbox:
         """Go on in memory: better told twice than not at all."""
         with self._lock:
             if not self._is_in_memory:
                 log.error("%s: it is escalated as if there were no other run", failure)
                 self._open("sqlite://")
                 self._is_in_memory = True
+            if self._outbox is None:
+                raise AssertionError(failure)
+            return self._outbox
 
     def _facts(self, run: Run) -> Facts:
         options = self._readOptions()
@@ -442,7 +456,6 @@ class EscalationWriter(BaseRecordResultsWriter):
             project=self._projectName(),
             stream=options.stream,
             suite=options.suite,
-            group_by=options.policy.group_by,
             ran=sum(1 for each in run.tests.values() if each.passed or each.failed),
             at=run.at,
             link=options.link,
@@ -492,12 +505,7 @@ class EscalationWriter(BaseRecordResultsWriter):
     def _take(self, event: Event) -> None:
         if self._outbox is None:
             return
-        try:
-            is_new = self._outbox.take_raised(event)
-        except StateError as failure:
-            self._forgoState(failure)
-            is_new = self._outbox.take_raised(event)
-        if is_new:
+        if self._remembering(lambda outbox: outbox.take_raised(event)):
             log.warning("Escalation: %s: %s", event.action, event.summary)
             self._wake.set()
 
@@ -652,6 +660,34 @@ class DryRun:
         with self._file.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
         return Answer(status=202)
+
+
+def _within(seconds: float, work: Callable[[], _T]) -> _T:
+    """Return what comes of some work, if that ends in time.
+
+    There is no other way to give up on a database that takes requests and is silent.
+
+    Raises:
+        StateError: It does not end in time.
+    """
+    done: list[_T] = []
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except Exception as failure:  # noqa: BLE001 -- raised where it is waited for
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, name="escalation-state", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    if not done:
+        message = f"the escalation state has not answered within {seconds:g} s"
+        raise StateError(message)
+    return done[0]
 
 
 def _usable(url: str) -> str:

@@ -20,6 +20,9 @@ from pysys_orch.state import State
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
+#: Whatever is in it, it is taken for the key.
+IN_A_FILE = ("--service", "webhook", "--key-file", __file__)
+
 Shell = Callable[..., tuple[int, str]]
 
 
@@ -136,6 +139,49 @@ def test_a_suite_that_does_not_report_opens_an_incident(
     assert len(server.requests) == 3
 
 
+def test_a_key_may_be_in_a_file(
+    shell: Shell,
+    outbox: Outbox,
+    server: MockSquadCast,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """What a writer with that file has left is sent, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ESCALATION_KEY")
+    Path("key.txt").write_text(f"{KEY}\n")
+    outbox.take_raised(trigger("a"))
+    flush = ("flush", "--url", server.url, "--key-file", "key.txt")
+    assert shell(*flush) == (0, "")
+    assert server.requests == [], "it is for the account of another key"
+    outbox._services = (address("squadcast", server.url, "key.txt"),)
+    outbox.take_raised(trigger("b"))
+    assert shell(*flush) == (0, "")
+    assert list(server.incidents) == ["b"]
+
+
+def test_a_webhook_is_sent_what_its_template_says(
+    shell: Shell, server: MockSquadCast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As by the writer with that file."""
+    monkeypatch.setenv("WEBHOOK_URL", server.endpoint_url)
+    template = tmp_path / "template.json"
+    template.write_text(
+        """{
+            "message": "${summary}",
+            "description": "from a template",
+            "status": "${action}",
+            "event_id": "${key}"
+        }"""
+    )
+    expect = ("expect", "--suite", "nightly", "--within", "1d", "--service", "webhook")
+    status, said = shell(*expect, "--template", str(template))
+    assert (status, server.endpoint_url in said) == (1, False)
+    (opened,) = server.open_incidents()
+    assert opened["message"] == "nightly has never reported, and should within 1d"
+    assert opened["description"] == "from a template"
+
+
 def test_a_state_that_is_not_there_is_not_made(shell: Shell, tmp_path: Path) -> None:
     """Somebody is in the wrong folder."""
     status, said = shell("list")
@@ -160,6 +206,21 @@ def test_a_suite_that_never_reported_is_late(
         (["flush"], "the environment variable ESCALATION_KEY with the key is not set"),
         (["flush", "--service", "alertmanager"], "--url says where"),
         (["expect", "--suite", "a", "--within", "1"], "--within is a number with"),
+        (["flush", "--key-file", "none"], "none cannot be read: No such file"),
+        (["flush", "--key-file", "/dev/null"], "/dev/null with the key is empty"),
+        (
+            ["flush", "--key-file", "key.txt", "--key-variable", "KEY"],
+            "the key is in --key-file or in --key-variable: name one of them",
+        ),
+        (
+            ["flush", "--template", "template.json"],
+            "--template is for --service webhook, got squadcast",
+        ),
+        (
+            ["flush", *IN_A_FILE, "--template", "none"],
+            "none cannot be read: No such file",
+        ),
+        (["flush", *IN_A_FILE, "--template", __file__], "is no JSON"),
     ],
 )
 def test_what_is_missing_is_told(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -38,9 +39,12 @@ from pysys_orch.escalation.rules import (
     Run,
     TestRun,
     Transition,
+    name_of,
 )
 from pysys_orch.state import State
 from pysys_orch.testing import ManualClock
+
+T = TypeVar("T")
 
 STREAM = Stream(key="s", project="shop", name="main", suite="nightly")
 BROKEN = TestRun(failed=1, outcome="FAILED", group="g")
@@ -93,7 +97,7 @@ def compose(transition: Transition, decision: Decision) -> Event:
     return Event(
         key=event_id(transition.group),
         action=transition.action,
-        summary=transition.group,
+        summary=name_of(transition.group),
     )
 
 
@@ -102,8 +106,8 @@ class Suite:
 
     def __init__(self, place: Path | str, clock: ManualClock) -> None:
         self.clock = clock
-        state = State(str(place), TABLES, name="escalation", version=VERSION)
-        self.outbox = Outbox(state, clock=clock, services=["remote"])
+        self.state = State(str(place), TABLES, name="escalation", version=VERSION)
+        self.outbox = Outbox(self.state, clock=clock, services=["remote"])
 
     def run(self, policy: Policy = EACH, /, **tests: str) -> Decision:
         self.clock.advance(86400)
@@ -199,25 +203,63 @@ def test_what_cannot_be_composed_is_not_half_remembered(suite: Suite) -> None:
     assert history.opened == {}
 
 
-def test_two_runners_with_one_database_decide_once(tmp_path: Path) -> None:
-    """Whoever is second finds that somebody was told."""
+@pytest.fixture
+def runners(place: str) -> Iterator[list[Suite]]:
+    """Return runners that share a place, each of which has its own way to it."""
     clock = ManualClock()
-    place = tmp_path / "state.db"
-    Suite(place, clock).outbox.take_run(
-        STREAM, Run(at=clock.stamp(), tests={"a": FINE}), EACH, compose
-    )
+    made = [Suite(place, clock) for _ in range(12)]
+    yield made
+    for each in made:
+        each.state.close()
 
-    def run(_: int) -> None:
-        made = Run(at=clock.stamp(), tests={"a": BROKEN})
-        Suite(place, clock).outbox.take_run(STREAM, made, EACH, compose)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(run, range(8)))
-    letters = Suite(place, clock).outbox.letters()
+def at_once(runners: list[Suite], do: Callable[[Suite], T]) -> list[T]:
+    """Have all of them do something; return what comes back."""
+    barrier = threading.Barrier(len(runners))
+
+    def begin(runner: Suite) -> T:
+        barrier.wait(60)
+        return do(runner)
+
+    with ThreadPoolExecutor(len(runners)) as pool:
+        return list(pool.map(begin, runners))
+
+
+def test_runners_with_one_database_decide_once(runners: list[Suite]) -> None:
+    """Whoever is second finds that somebody was told."""
+    now = runners[0].clock.stamp()
+
+    def run(runner: Suite, did: TestRun) -> Decision:
+        made = Run(at=now, tests={"a": did})
+        return runner.outbox.take_run(STREAM, made, EACH, compose)
+
+    run(runners[0], FINE)
+    found = at_once(runners, lambda runner: run(runner, BROKEN))
+    assert sum(len(each.told) for each in found) == 1
+    letters = runners[0].outbox.letters()
     assert [each.event.action for each in letters if each.event.summary == "a"] == [
         Action.RESOLVE,  # nothing was known at first
         Action.TRIGGER,
     ]
+
+
+def test_runners_with_one_database_send_once(runners: list[Suite]) -> None:
+    """Each letter has one of them who sends it."""
+    runners[0].run(a="F", b="F", c="F", d="F", e="F", f="F")
+
+    def claim(runner: Suite) -> list[int]:
+        letters = iter(lambda: runner.outbox.claim("remote"), None)
+        return [each.number for each in letters]
+
+    claimed = sorted(number for each in at_once(runners, claim) for number in each)
+    assert claimed == [each.number for each in runners[0].outbox.letters()]
+
+
+def test_runners_with_one_database_wake_somebody_once(runners: list[Suite]) -> None:
+    """Though all of them see the same at the same time."""
+    event = Event(key=event_id("soak"), action=Action.TRIGGER, summary="down")
+    found = at_once(runners, lambda runner: runner.outbox.take_raised(event))
+    assert sum(found) == 1
 
 
 def test_a_database_that_is_gone_is_an_error(tmp_path: Path) -> None:
@@ -468,7 +510,7 @@ def test_whatever_is_lost_on_the_way_nothing_is_lost_in_the_end(tmp_path: Path) 
         remote._answers = iter(())
         assert Suite(place, clock).flush(remote, within=100)
         assert remote.open == {
-            event_id(test) for test, each in failing.items() if each == "F"
+            event_id(f"test {test}") for test, each in failing.items() if each == "F"
         }
 
 

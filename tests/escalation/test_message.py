@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pysys_orch.escalation.incident import Action, Event, event_id
@@ -30,12 +31,11 @@ FLAKY = TestRun(failed=1, passed=2, outcome="TIMED OUT", group="slow")
 FINE = TestRun(passed=1, group="fast")
 
 
-def facts(group_by: GroupBy = GroupBy.SUITE, at: datetime = NOW) -> Facts:
+def facts(at: datetime = NOW) -> Facts:
     return Facts(
         project="shop",
         stream="main linux",
         suite="nightly",
-        group_by=group_by,
         ran=5012,
         at=at,
         link="https://ci/7",
@@ -96,7 +96,7 @@ def test_a_resolve_is_of_the_same_incident() -> None:
 
 def test_each_group_has_an_incident_of_its_own() -> None:
     """And those that are too many have one together."""
-    of = facts(GroupBy.TEST)
+    of = facts()
     policy = Policy(group_by=GroupBy.TEST, max_incidents=1)
     run = Run(at=NOW, tests={"a": WRONG, "b": WRONG, "c": WRONG})
     first, rest = events(decide(History(), run, policy), of)
@@ -110,6 +110,23 @@ def test_each_group_has_an_incident_of_its_own() -> None:
         "- **b**",
         "- **c**",
     ]
+
+
+def test_a_group_is_called_by_its_name() -> None:
+    """Also one that is called like the suite, with which it is never confused."""
+    tests = {"a": replace(WRONG, group="suite"), "b": replace(WRONG, group="")}
+    of_suite = decide(History(), Run(at=NOW, tests=tests), Policy())
+    policy = Policy(group_by=GroupBy.GROUP)
+    by_group = decide(of_suite.history, Run(at=NOW, tests=tests), policy)
+    over, none, named = events(by_group, facts())
+    assert [over.summary, none.summary, named.summary] == [
+        "[main linux] nightly: grouped in another way",
+        "[main linux] nightly: no group: 1 test fails, 5012 ran",
+        "[main linux] nightly: suite: 1 test fails, 5012 ran",
+    ]
+    assert [over.tags["group"], named.tags["group"]] == ["suite", "suite"]
+    assert "group" not in none.tags
+    assert len({over.key, none.key, named.key}) == 3
 
 
 def test_what_tests_say_is_made_fit_to_be_shown() -> None:

@@ -28,8 +28,8 @@ TESTS = ("a1", "a2", "b1", "b2", "b3", "c1")
 
 GROUPS: dict[GroupBy, Callable[[str], str]] = {
     GroupBy.SUITE: lambda _: "suite",
-    GroupBy.GROUP: lambda test: test[0],
-    GroupBy.TEST: lambda test: test,
+    GroupBy.GROUP: lambda test: f"group {test[0]}",
+    GroupBy.TEST: lambda test: f"test {test}",
 }
 
 

@@ -27,6 +27,7 @@ from pysys_orch.escalation.rules import (
     covered_by_overflow,
     decide,
     expired,
+    name_of,
     tally,
 )
 
@@ -82,7 +83,7 @@ def told(decisions: Sequence[Decision]) -> list[list[str]]:
     """Return what services are told, a list for each night: ``+group``, ``-group``."""
     return [
         [
-            f"{'+' if each.action is Action.TRIGGER else '-'}{each.group}"
+            f"{'+' if each.action is Action.TRIGGER else '-'}{name_of(each.group)}"
             for each in decision.told
         ]
         for decision in decisions
@@ -226,7 +227,7 @@ def test_groups_have_incidents_of_their_own() -> None:
         policy=Policy(group_by=GroupBy.GROUP),
     )
     assert told(found) == [["+a", "+b"], ["-b"], ["-a", "+c"]]
-    assert list(found[0].failing["a"]) == ["a1", "a2"]
+    assert list(found[0].failing["group a"]) == ["a1", "a2"]
 
 
 def test_tests_may_have_incidents_of_their_own() -> None:
@@ -304,6 +305,124 @@ def test_a_flood_that_rises_is_told_of_again() -> None:
         {"a": "F", "b": "F"}, {"c": "F", "d": "F"}, {"a": "F"}, policy=policy
     )
     assert told(found) == [["+a", f"+{OVERFLOW}"], ["+c", f"+{OVERFLOW}"], []]
+
+
+# Another grouping
+
+
+#: Tests, and the groups that they belong to: some of them are called like one another,
+#: or like what stands for many.
+CONFUSING = {"suite": "suite", "a": "b", "b": "a", OVERFLOW: OVERFLOW, "c": ""}
+
+
+def service_after(*nights: tuple[GroupBy, str], limit: int) -> list[set[str]]:
+    """Return what is open at a service, night after night.
+
+    Args:
+        nights: What there is one incident for, and which of `CONFUSING` fail, by their
+            first letters.
+        limit: How many incidents a night may open.
+    """
+    history: History | None = History()
+    is_open: set[str] = set()
+    found = []
+    for number, (group_by, failing) in enumerate(nights):
+        tests = {
+            test: replace(DID["F" if test[0] in failing else "P"], group=group)
+            for test, group in CONFUSING.items()
+        }
+        run = Run(at=BEGIN + number * NIGHT, tests=tests)
+        policy = Policy(group_by=group_by, max_incidents=limit)
+        decision = decide(history, run, policy)
+        for each in decision.told:
+            if each.action is Action.TRIGGER:
+                assert each.group not in is_open or each.group == OVERFLOW
+                is_open.add(each.group)
+            else:
+                assert each.group in is_open
+                is_open.remove(each.group)
+        assert decision.history is not None
+        assert is_open == {
+            group
+            for group, opened in decision.history.opened.items()
+            if not opened.covered
+        }
+        history = decision.history
+        found.append(set(is_open))
+    return found
+
+
+SUITE, GROUP, TEST = GroupBy
+
+
+def test_a_group_may_be_called_like_the_suite() -> None:
+    """When the grouping is changed, the one is over and the other one begins."""
+    assert service_after((SUITE, "s"), (GROUP, "s"), (TEST, "s"), limit=9) == [
+        {"suite"},
+        {"group suite"},
+        {"test suite"},
+    ]
+    assert service_after((SUITE, "a"), (GROUP, "a"), (GROUP, ""), limit=9) == [
+        {"suite"},
+        {"group b"},
+        set(),
+    ]
+
+
+def test_a_group_may_be_called_like_a_test() -> None:
+    """As a test may be called like the group of another one."""
+    assert service_after((GROUP, "a"), (TEST, "a"), (TEST, "b"), limit=9) == [
+        {"group b"},
+        {"test a"},
+        {"test b"},
+    ]
+
+
+def test_a_group_may_be_called_like_what_stands_for_the_rest() -> None:
+    """It has its own incident, and goes on being told of."""
+    name = f"group {OVERFLOW}"
+    assert service_after((GROUP, "("), (GROUP, "("), (GROUP, ""), limit=9) == [
+        {name},
+        {name},
+        set(),
+    ]
+    nights = ((GROUP, "(abs"), (GROUP, "(ab"), (GROUP, "("), (GROUP, ""))
+    assert service_after(*nights, limit=1) == [
+        {name, OVERFLOW},
+        {name, OVERFLOW},
+        {name},
+        set(),
+    ]
+
+
+def test_what_is_grouped_in_another_way_has_not_recovered() -> None:
+    """Who reads that it is over reads why."""
+    by_test = Policy(group_by=GroupBy.TEST, max_incidents=1)
+    (before,) = nights({"a": "F", "b": "F"}, policy=by_test)
+    (after,) = nights({"a": "F", "b": "P"}, history=before.history)
+    assert told([before, after]) == [
+        ["+a", f"+{OVERFLOW}"],
+        ["-a", f"-{OVERFLOW}", "+suite"],
+    ]
+    assert [each.reason for each in after.told] == [
+        Reason.REGROUPED,
+        Reason.REGROUPED,
+        Reason.STARTED,
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(GroupBy), st.text("sab(c", max_size=5)), min_size=1
+    ),
+    st.integers(1, 4),
+)
+def test_a_changed_grouping_leaves_nothing_open(
+    nights: list[tuple[GroupBy, str]], limit: int
+) -> None:
+    """However often it changes: what is open is known, and is over in the end."""
+    last, _ = nights[-1]
+    assert service_after(*nights, (last, ""), limit=limit)[-1] == set()
 
 
 # Mutes
@@ -421,7 +540,9 @@ def test_what_is_open_is_what_fails(
                 service.remove(each.group)
         so_far = columns[: number + 1]
         assert service == {
-            {"suite": "suite", "group": name[0], "test": name}[group_by]
+            {"suite": "suite", "group": f"group {name[0]}", "test": f"test {name}"}[
+                group_by
+            ]
             for place, name in enumerate(names)
             if is_failing([each[place] for each in so_far], failures, passes)
         }

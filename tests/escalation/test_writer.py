@@ -7,16 +7,20 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from pysys_orch.cli import main
+from pysys_orch.clock import SystemClock
 from pysys_orch.escalation import MockSquadCast
 from tests.docker.owned import eventually
 from tests.nested import NestedProject
+from tests.postgres import PASSWORD, database_url, free_port
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 WRITER = "pysys_orch.escalation.SquadCastWriter"
@@ -96,6 +100,12 @@ def bodies(server: MockSquadCast) -> list[Mapping[str, object]]:
     return [json.loads(each.body) for each in server.requests]
 
 
+def telling(folder: Path, secret: str) -> set[str]:
+    """Return the names of all files with a secret in them."""
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    return {each.name for each in files if secret.encode() in each.read_bytes()}
+
+
 def test_a_red_night_opens_an_incident_and_a_green_one_resolves_it(
     tmp_path: Path, server: MockSquadCast
 ) -> None:
@@ -132,9 +142,7 @@ def test_the_key_is_nowhere(tmp_path: Path, server: MockSquadCast) -> None:
     assert {line for line in said.splitlines() if KEY in line} <= {
         line for line in said.splitlines() if "it is " in line
     }
-    files = [each for each in tmp_path.rglob("*") if each.is_file()]
-    telling = [each for each in files if KEY.encode() in each.read_bytes()]
-    assert {each.name for each in telling} <= {"run.log", "run.txt", "results.json"}
+    assert telling(tmp_path, KEY) <= {"run.log", "run.txt", "results.json"}
 
 
 def test_what_could_not_be_sent_is_sent_by_the_next_run(
@@ -291,6 +299,112 @@ def test_where_nothing_can_be_remembered_somebody_is_told_all_the_same(
     said = nightly.run(status=2)
     assert len(server.open_incidents()) == 1
     assert "it is escalated as if there were no other run" in said
+
+
+def test_runners_may_share_a_database(
+    tmp_path: Path, server: MockSquadCast, database: str
+) -> None:
+    """What one of them opens another one resolves, and none says the password."""
+    runners = [
+        Nightly(tmp_path / name, server, project="shop", state=database)
+        for name in ("one", "two")
+    ]
+    for each in runners:
+        each.test("a", broken=True)
+        each.run("-v", "DEBUG", status=2)
+    assert len(server.open_incidents()) == 1
+    runners[1].test("a")
+    runners[1].run("-v", "DEBUG", status=0)
+    assert server.open_incidents() == []
+    assert [each["status"] for each in bodies(server)] == ["trigger", "resolve"]
+    assert telling(tmp_path, PASSWORD) == {"pysysproject.xml"}
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_database_that_is_down_keeps_nobody_from_being_told(
+    tmp_path: Path, server: MockSquadCast, *, is_silent: bool
+) -> None:
+    """Whether it refuses to talk or says nothing; that is not waited for for long."""
+    clock = SystemClock()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1] if is_silent else free_port()
+        nightly = Nightly(
+            tmp_path, server, state=database_url(port), flushTimeoutSecs="10"
+        )
+        nightly.test("a", broken=True)
+        begin = clock.instant()
+        said = nightly.run("-v", "DEBUG", status=2)
+    assert clock.instant() - begin < 30
+    assert len(server.open_incidents()) == 1
+    assert "it is escalated as if there were no other run" in said
+    assert telling(tmp_path, PASSWORD) == {"pysysproject.xml"}
+
+
+class Wire:
+    """What is between a runner and a database, until it is cut without a word."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._is_cut = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ends: list[socket.socket] = [self._listener]
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Let nothing through any more, and close nothing."""
+        self._is_cut.set()
+
+    def close(self) -> None:
+        """Close all there is."""
+        for each in self._ends:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not self._is_cut.is_set():
+                    sink.sendall(data)
+
+
+UNTIL_CUT = """
+    pathlib.Path(self.output, 'is_running').touch()
+    self.waitForFile(self.input + '/is_cut', timeout=60)
+    self.addOutcome(FAILED, 'it broke')
+"""
+
+
+def test_a_database_that_falls_silent_keeps_nobody_from_being_told(
+    tmp_path: Path, server: MockSquadCast, postgresql: int, database: str
+) -> None:
+    """Nor the run from ending: what it says no more is not waited for."""
+    wire = Wire(postgresql)
+    state = database.replace(f":{postgresql}/", f":{wire.port}/")
+    nightly = Nightly(tmp_path, server, state=state, flushTimeoutSecs="2")
+    nightly.test("a", UNTIL_CUT)
+    process = nightly.project.start(environment={"ESCALATION_KEY": KEY})
+    eventually(lambda: list(tmp_path.rglob("is_running")), what="a runs")
+    wire.cut()
+    begin = SystemClock().instant()
+    (tmp_path / "a" / "is_cut").touch()
+    assert process.wait(60) == 2
+    assert SystemClock().instant() - begin < 20
+    wire.close()
+    assert len(server.open_incidents()) == 1
+    said = nightly.project.said()
+    assert "it is escalated as if there were no other run" in said
+    assert PASSWORD not in said
 
 
 def test_it_is_switched_on_without_touching_a_project(
