@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -13,7 +14,8 @@ from dataclasses import replace
 from pysys_orch import __version__
 from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, OrchError
-from pysys_orch.escalation.commands import register
+from pysys_orch.escalation import commands as escalation
+from pysys_orch.orchestration import commands as orchestration
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OrchError as failure:
         print(f"pysys-orch: {failure}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read this has seen enough. Python would say so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         help="what becomes of a trigger whose id is known (open)",
     )
     mock.set_defaults(command=_mock_squadcast)
-    register(commands)
+    escalation.register(commands)
+    orchestration.register(commands)
     return parser
 
 

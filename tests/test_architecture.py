@@ -168,12 +168,14 @@ def loaded_by(module: str) -> set[str]:
         "pysys_orch.docker.engine.client",
         "pysys_orch.docker.engine.collect",
         "pysys_orch.docker.engine.reaper",
+        "pysys_orch.escalation",
+        "pysys_orch.orchestration",
         "pysys_orch.testing",
     ],
 )
 def test_an_import_brings_nothing_that_is_not_needed(module: str) -> None:
     """Who does not use Docker does not pay for it; nor for PySys outside PySys."""
-    heavy = {"docker", "pysys", "requests", "urllib3", "yaml"}
+    heavy = {"docker", "pydantic", "pysys", "requests", "sqlalchemy", "urllib3", "yaml"}
     loaded = loaded_by(module)
     assert "pysys_orch" in loaded
     assert loaded & heavy == set()

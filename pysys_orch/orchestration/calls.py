@@ -1,0 +1,259 @@
+"""Single calls of events, and who makes them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+
+from pysys_orch.clock import Clock
+from pysys_orch.orchestration.switch import KillSwitch
+
+
+class Outcome(StrEnum):
+    """How a firing ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"  # it did not end in time
+    SKIPPED = "skipped"  # the event was still running
+    DROPPED = "dropped"  # no worker was free
+    MISSED = "missed"  # the run came too late to it
+    CANCELLED = "cancelled"  # a later firing, or the end of the run, was first
+    ABANDONED = "abandoned"  # it still ran when the run was over
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether something went wrong with the event itself."""
+        return self in {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED}
+
+
+class Kind(StrEnum):
+    """Why an event fires."""
+
+    SCHEDULED = "scheduled"
+    AFTER = "after"
+    UNDO = "undo"
+    TEARDOWN = "teardown"
+
+
+class Call:
+    """One firing of an event, from when it is due until it has ended.
+
+    Attributes:
+        event: Which event of the description, from 0.
+        ordinal: Which firing of that event, from 1.
+        phase: The phase that it is due in.
+        kind: Why it fires.
+        due: When it is due, as an instant.
+        latest: After this instant it is not started any more.
+        work: What it does.
+        switch: Its kill switch; None if nobody asked for one.
+        kill: What ends it whether it wants or not; None if nothing does.
+        started: When it was started; 0.0 if it was not.
+        ended: When it had ended; 0.0 if it has not.
+        outcome: How it ended.
+        failure: What it raised; None if nothing.
+        is_made: Whether it was begun.
+        is_over_time: Whether it did not end in time.
+        is_cancelled: Whether it is to end before its time.
+        stack: Where it hung, when that was looked at.
+        thread: The identifier of the thread that it runs in.
+        worker: What that is called.
+    """
+
+    __slots__ = (
+        "due",
+        "ended",
+        "event",
+        "failure",
+        "is_cancelled",
+        "is_made",
+        "is_over_time",
+        "kill",
+        "kind",
+        "latest",
+        "ordinal",
+        "outcome",
+        "phase",
+        "stack",
+        "started",
+        "switch",
+        "thread",
+        "work",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        event: int,
+        ordinal: int,
+        phase: str,
+        due: float,
+        work: Callable[[], object],
+        latest: float = float("inf"),
+        kind: Kind = Kind.SCHEDULED,
+    ) -> None:
+        self.event = event
+        self.ordinal = ordinal
+        self.phase = phase
+        self.due = due
+        self.work = work
+        self.latest = latest
+        self.kind = kind
+        self.switch: KillSwitch | None = None
+        self.kill: Callable[[], None] | None = None
+        self.started = self.ended = 0.0
+        self.outcome = Outcome.OK
+        self.failure: BaseException | None = None
+        self.is_made = self.is_over_time = self.is_cancelled = False
+        self.stack = ""
+        self.thread = 0
+        self.worker = ""
+
+    def run(self, clock: Clock) -> None:
+        """Do what it does, whatever comes of it."""
+        self.started = started = clock.instant()
+        if started > self.latest:
+            self.outcome = Outcome.DROPPED
+        elif not self.is_cancelled:
+            self.is_made = True
+            try:
+                self.work()
+            except BaseException as failure:  # noqa: BLE001 -- also SystemExit
+                self.failure = failure
+                self.outcome = Outcome.FAILED
+        self.ended = clock.instant()
+        if self.is_over_time:
+            self.outcome = Outcome.TIMED_OUT
+        elif self.is_cancelled and self.outcome is Outcome.OK:
+            self.outcome = Outcome.CANCELLED
+
+    def left_behind(self, outcome: Outcome) -> Call:
+        """Return what is known of it now, whatever still comes of it."""
+        left = Call(
+            self.event,
+            self.ordinal,
+            self.phase,
+            self.due,
+            self.work,
+            self.latest,
+            self.kind,
+        )
+        left.started, left.is_made, left.stack = self.started, self.is_made, self.stack
+        left.thread, left.worker = self.thread, self.worker
+        left.outcome = outcome
+        return left
+
+
+Done = Callable[[Call], None]
+
+
+class Inline:
+    """Makes each call at once, in the thread that asks for it.
+
+    For a clock that stands still meanwhile: a run of days takes no time, and is the
+    same each time.
+
+    Args:
+        clock: What tells the time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def start(self, done: Done) -> None:
+        """Begin.
+
+        Args:
+            done: Called after each call.
+        """
+        self._done = done
+
+    def submit(self, call: Call) -> None:
+        """Make a call."""
+        call.run(self._clock)
+        self._done(call)
+
+    def give_up(self, call: Call) -> None:
+        """Do nothing: no call is left running."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to end."""
+
+
+class Threads:
+    """Makes calls in threads, which are started as they are needed.
+
+    A call that finds no free thread waits for one, until it is too late for it.
+
+    Args:
+        clock: What tells the time.
+        limit: How many threads there are at most, without those that are given up.
+        initialize: Called in each thread first.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        limit: int,
+        initialize: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._most = 2 * limit
+        self._initialize = initialize
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        # Single operations on a set need no lock.
+        self._idle = set[int]()
+
+    def start(self, done: Done) -> None:
+        """Begin.
+
+        Args:
+            done: Called after each call, in its thread.
+        """
+        self._done = done
+
+    def submit(self, call: Call) -> None:
+        """Have a call made."""
+        self._calls.put(call)
+        if self._calls.qsize() > len(self._idle) and len(self._threads) < self._limit:
+            self._add()
+
+    def give_up(self, call: Call) -> None:
+        """Do without the thread of a call that does not end."""
+        del call
+        self._limit = min(self._limit + 1, self._most)
+
+    def close(self) -> None:
+        """End the threads, once they have ended what they do."""
+        for _ in self._threads:
+            self._calls.put(None)
+
+    def _add(self) -> None:
+        number = len(self._threads) + 1
+        thread = threading.Thread(
+            target=self._work, name=f"orchestration-{number}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        self._initialize()
+        me = threading.get_ident()
+        name = threading.current_thread().name
+        get, clock, done, idle = self._calls.get, self._clock, self._done, self._idle
+        while True:
+            idle.add(me)
+            call = get()
+            idle.discard(me)
+            if call is None:
+                return
+            call.thread, call.worker = me, name
+            call.run(clock)
+            done(call)
+            del call

@@ -1,0 +1,360 @@
+"""Which function an event is, and what it is called with."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import importlib.util
+import inspect
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeGuard
+
+from pysys_orch.errors import ConfigError
+from pysys_orch.inputs import nearest
+from pysys_orch.orchestration import fixtures
+from pysys_orch.orchestration.description import Event
+from pysys_orch.orchestration.documents import Steps
+from pysys_orch.orchestration.fixtures import Fixtures
+from pysys_orch.orchestration.reading import Draft, Problem
+
+#: The switch that each call gets may be one of its own.
+KILL_SWITCH = "kill_switch"
+
+_EMPTY = inspect.Parameter.empty
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A module with events and fixtures in it.
+
+    Attributes:
+        name: What people call it.
+        module: The module.
+    """
+
+    name: str
+    module: ModuleType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """All that can be an event or a fixture.
+
+    Attributes:
+        sources: Modules, the first one first.
+        owner: A test whose own methods are events and fixtures; or None.
+        methods: Those, by name.
+        given: Fixtures that are always there, by name.
+    """
+
+    sources: Sequence[Source] = ()
+    owner: object = None
+    methods: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    given: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def fixtures(self) -> Fixtures:
+        """Return all fixtures. The test's own come before those of the sources."""
+        found: dict[str, Callable[..., Any]] = dict(self.given)
+        for source in reversed(self.sources):
+            for each in vars(source.module).values():
+                if (name := fixtures.name_of(each)) is not None:
+                    found[name] = each
+        for each in self.methods.values():
+            if (name := fixtures.name_of(each)) is not None:
+                found[name] = each
+        return Fixtures(found)
+
+    def events(self) -> list[str]:
+        """Return what could be an event, by name."""
+        names = [name for name, each in self.methods.items() if _is_event(each)]
+        for source in self.sources:
+            names += [
+                name
+                for name, each in vars(source.module).items()
+                if _is_event(each) and not name.startswith("_")
+            ]
+        return list(dict.fromkeys(names))
+
+    def find(self, name: str) -> tuple[Callable[..., Any] | None, str]:
+        """Return the function of an event; or None, and why there is none."""
+        if _is_event(method := self.methods.get(name)):
+            return method, ""
+        found = [
+            (source, function)
+            for source in self.sources
+            if _is_event(function := vars(source.module).get(name))
+        ]
+        if len(found) == 1:
+            return found[0][1], ""
+        if found:
+            both = " and in ".join(source.name for source, _ in found)
+            return None, f"is in {both}: leave one out"
+        places = [each.name for each in self.sources]
+        if self.methods:
+            places.append("the test's methods")
+        where = ", ".join(places) or "nothing: there are no sources"
+        return None, f"is not there, looked in {where}{nearest(name, self.events())}"
+
+
+def load(names: Iterable[str], folders: Sequence[Path]) -> list[Source]:
+    """Load modules.
+
+    Args:
+        names: Files that end in ``.py``, or the names of modules.
+        folders: Where files are, the first that has them.
+
+    Raises:
+        ConfigError: One is not there, or cannot be imported.
+    """
+    return [_load(name, folders) for name in names]
+
+
+def unload(sources: Iterable[Source]) -> None:
+    """Forget modules that were loaded from files."""
+    for each in sources:
+        if getattr(each.module, "__file__", None) == each.name:
+            sys.modules.pop(each.module.__name__, None)
+
+
+def _load(name: str, folders: Sequence[Path]) -> Source:
+    if not name.endswith(".py"):
+        return Source(name, _imported(name, lambda: importlib.import_module(name)))
+    file = next((each / name for each in folders if (each / name).is_file()), None)
+    if file is None:
+        near = sorted({each.name for folder in folders for each in folder.glob("*.py")})
+        looked = " or ".join(dict.fromkeys(map(str, folders)))
+        message = (
+            f"orchestrationSources: there is no {name} in {looked}"
+            f"{nearest(Path(name).name, near)}"
+        )
+        raise ConfigError(message)
+    return Source(str(file), _imported(name, lambda: module_of(file)))
+
+
+def module_of(file: Path) -> ModuleType:
+    """Execute a file as a module of its own, which others do not share."""
+    name = f"{file.stem}__orch{next(_NUMBERS)}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        message = f"{file} cannot be imported"
+        raise ImportError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _imported(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except Exception as failure:
+        # Where in their file it went wrong; our own frames tell them nothing.
+        where = ""
+        trace = failure.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename.endswith(Path(name).name):
+                where = f" in line {trace.tb_lineno}"
+            trace = trace.tb_next
+        if isinstance(failure, SyntaxError):
+            where = f" in line {failure.lineno}"
+        message = (
+            f"orchestrationSources: {name} cannot be imported{where}: "
+            f"{type(failure).__name__}: {failure}"
+        )
+        raise ConfigError(message) from failure
+
+
+def _is_event(function: Any) -> TypeGuard[Callable[..., Any]]:  # noqa: ANN401 -- any
+    return (
+        callable(function)
+        and not inspect.isclass(function)
+        and not inspect.ismodule(function)
+        and fixtures.name_of(function) is None
+    )
+
+
+# Binding.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A function, and where its arguments come from.
+
+    Attributes:
+        function: The function.
+        params: Arguments that the description gives.
+        fixtures: Arguments that are fixtures, by name.
+    """
+
+    function: Callable[..., Any]
+    params: Mapping[str, Any]
+    fixtures: Sequence[str] = ()
+
+    def values(
+        self, values: Callable[[str], object], **given: object
+    ) -> dict[str, object]:
+        """Return the arguments that are fixtures; see `call`."""
+        return {
+            name: given[name] if name in given else values(name)
+            for name in self.fixtures
+        }
+
+    def call(
+        self, values: Callable[[str], object], **given: object
+    ) -> Callable[[], object]:
+        """Return what calls it.
+
+        Args:
+            values: Returns the value of a fixture.
+            given: Fixtures that are other ones for this call.
+        """
+        arguments = self.values(values, **given)
+        whole = functools.partial(self.function, **self.params, **arguments)
+        if inspect.iscoroutinefunction(self.function):
+            return lambda: asyncio.run(whole())
+        return whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundEvent:
+    """An event that can be fired.
+
+    Attributes:
+        event: What the description says of it.
+        action: What it does.
+        undo: What takes that back; None if nothing does.
+    """
+
+    event: Event
+    action: Bound
+    undo: Bound | None = None
+
+
+def bind(draft: Draft, library: Library) -> tuple[list[BoundEvent], list[Problem]]:
+    """Find the functions of a description's events, and what they are called with.
+
+    Args:
+        draft: The description.
+        library: What there is.
+
+    Returns:
+        The events, and all that is wrong. If something is, then some may be missing.
+    """
+    if draft.description is None:
+        return [], []
+    available = library.fixtures()
+    bound, problems = [], []
+    for index, event in enumerate(draft.description.events):
+        binder = _Binder(draft, library, available, index)
+        action = binder.bind("name", event.name, event.params, may_leave=())
+        undo = None
+        if event.undo is not None:
+            undo = binder.undo(event.undo, event.params)
+        problems += binder.problems
+        if action is not None:
+            bound.append(BoundEvent(event=event, action=action, undo=undo))
+    for name in draft.description.unref_setup_fixtures:
+        for words in available.problems(name):
+            path = ("unref_setup_fixtures",)
+            problems.append(draft.problem(path, f"unref_setup_fixtures: {words}"))
+    return bound, problems
+
+
+class _Binder:
+    """Binds one event."""
+
+    def __init__(
+        self, draft: Draft, library: Library, available: Fixtures, index: int
+    ) -> None:
+        self.problems: list[Problem] = []
+        self._draft = draft
+        self._library = library
+        self._available = available
+        self._index = index
+
+    def undo(self, name: str, params: Mapping[str, Any]) -> Bound | None:
+        """Bind what takes the event back: it gets those arguments that it takes."""
+        return self.bind("undo", name, params, may_leave=params)
+
+    def bind(
+        self,
+        key: str,
+        name: str,
+        params: Mapping[str, Any],
+        *,
+        may_leave: Iterable[str],
+    ) -> Bound | None:
+        """Bind a function; None if something is wrong.
+
+        Args:
+            key: Which key of the event names it.
+            name: Its name.
+            params: Arguments.
+            may_leave: Those that it need not take.
+        """
+        function, why = self._library.find(name)
+        if function is None:
+            self._blame(key, f"{key} {name!r} {why}")
+            return None
+        before = len(self.problems)
+        if words := _unusable(function):
+            self._blame(key, f"{name} {words}")
+        parameters = inspect.signature(function).parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        takes = {
+            each.name: each
+            for each in parameters.values()
+            if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}
+        }
+        given = {
+            each: value
+            for each, value in params.items()
+            if each in takes or takes_any or each not in set(may_leave)
+        }
+        for each in given:
+            if each not in takes and not takes_any:
+                hint = nearest(each, takes)
+                self._blame("params", f"{name} takes no {each!r}{hint}", each)
+        used = []
+        for each, parameter in takes.items():
+            if each in given:
+                continue
+            if each in self._available.functions:
+                used.append(each)
+                for words in self._available.problems(each):
+                    self._blame(key, words)
+            elif parameter.default is _EMPTY:
+                hint = nearest(each, sorted({*params, *self._available.functions}))
+                self._blame(
+                    key,
+                    f"{name} needs {each!r}, which nobody gives it{hint}",
+                )
+        for parameter in parameters.values():
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                self._blame(
+                    key, f"{name} takes {parameter.name!r} by position only: name it"
+                )
+        if len(self.problems) > before:
+            return None
+        return Bound(function=function, params=given, fixtures=tuple(used))
+
+    def _blame(self, key: str, words: str, *more: str) -> None:
+        path: Steps = ("events", self._index, key, *more)
+        self.problems.append(self._draft.problem(path, words))
+
+
+def _unusable(function: Callable[..., Any]) -> str:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "is a generator: calling it would do nothing"
+    return ""

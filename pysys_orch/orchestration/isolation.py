@@ -1,0 +1,229 @@
+"""Calls that are made in other processes."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import multiprocessing
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+from pysys_orch.errors import OrchError
+from pysys_orch.orchestration.switch import KillSwitch
+
+
+class RemoteError(OrchError):
+    """An event failed in another process.
+
+    Attributes:
+        trace: The traceback, as that process saw it.
+    """
+
+    def __init__(self, words: str, trace: str = "") -> None:
+        super().__init__(words)
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what it is made of, for other processes."""
+        return type(self), (str(self), self.trace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A function that another process can find.
+
+    Attributes:
+        module: Its module; empty if that has to be loaded from a file.
+        file: The file.
+        name: The function.
+        arguments: What it is called with.
+    """
+
+    module: str
+    file: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Target:
+        """Return a function with its arguments.
+
+        Raises:
+            ValueError: Other processes cannot find it.
+        """
+        name, home = function.__name__, function.__module__
+        module = sys.modules.get(home)
+        if module is None or getattr(module, name, None) is not function:
+            message = (
+                f"{name} cannot run in another process: only functions of modules can"
+            )
+            raise ValueError(message)
+        is_loaded = "__orch" in home
+        file = str(getattr(module, "__file__", "")) if is_loaded else ""
+        return cls(
+            module="" if is_loaded else home, file=file, name=name, arguments=arguments
+        )
+
+    def require_portable(self) -> None:
+        """Refuse arguments that cannot be given to another process.
+
+        Raises:
+            ValueError: With the name of the argument.
+        """
+        for name, value in self.arguments.items():
+            if isinstance(value, KillSwitch):
+                continue  # which is pickled on the way only
+            try:
+                ForkingPickler.dumps(value)
+            except Exception as failure:  # noqa: BLE001 -- whatever it raises
+                message = (
+                    f"{self.name} cannot run in another process: its argument {name!r} "
+                    f"cannot be pickled: {failure}"
+                )
+                raise ValueError(message) from None
+
+    def __call__(self) -> None:
+        """Call it; here.
+
+        Raises:
+            RemoteError: It failed, with whatever.
+        """
+        try:
+            function = getattr(_module(self.module, self.file), self.name)
+            function(**self.arguments)
+        except BaseException as failure:  # noqa: BLE001 -- also SystemExit
+            said = " ".join(str(failure).split())
+            words = f"{type(failure).__name__}: {said}" if said else repr(failure)
+            raise RemoteError(words, traceback.format_exc()) from None
+
+
+class InProcess:
+    """A call in a process of its own.
+
+    Args:
+        target: What is called.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._process: BaseProcess | None = None
+        self._lock = threading.Lock()
+        self._is_killed = False
+
+    def __call__(self) -> None:
+        """Make it, and wait for its end.
+
+        Raises:
+            RemoteError: It failed, or its process ended by itself.
+        """
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        with self._lock:
+            if self._is_killed:
+                return
+            self._process = context.Process(
+                target=_answer, args=(self._target, sender), daemon=True
+            )
+            self._process.start()
+        sender.close()
+        try:
+            answer: object = receiver.recv()
+        except EOFError:
+            self._process.join()
+            message = f"its process ended with {self._process.exitcode}"
+            raise RemoteError(message) from None
+        finally:
+            receiver.close()
+        self._process.join()
+        if isinstance(answer, RemoteError):
+            raise answer
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        with self._lock:
+            self._is_killed = True
+            if self._process is not None:
+                self._process.kill()
+
+
+class InExecutor:
+    """A call that an executor makes.
+
+    Args:
+        executor: The executor.
+        target: What is called.
+    """
+
+    def __init__(self, executor: Executor, target: Target) -> None:
+        self._executor = executor
+        self._target = target
+
+    def __call__(self) -> None:
+        """Make it, and wait for its end.
+
+        Raises:
+            RemoteError: It failed, or the executor did.
+        """
+        try:
+            self._executor.submit(self._target).result()
+        except RemoteError:
+            raise
+        except (CancelledError, Exception) as failure:
+            message = f"the executor failed: {type(failure).__name__}: {failure}"
+            raise RemoteError(message) from failure
+
+
+def executor_of(name: str, limit: int) -> Executor | None:
+    """Return the executor that a description names; None for threads.
+
+    Args:
+        name: ``threads``, ``processes`` or ``module:function``.
+        limit: How many calls are made at the same time at most.
+    """
+    if name == "threads":
+        return None
+    if name == "processes":
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(max_workers=min(limit, 61), mp_context=context)
+    module, _, function = name.partition(":")
+    made: Executor = getattr(importlib.import_module(module), function)()
+    return made
+
+
+def close(executor: Executor) -> None:
+    """End an executor, and the processes that do not end by themselves."""
+    # There is no public way before Python 3.14.
+    processes = dict(getattr(executor, "_processes", None) or {})
+    executor.shutdown(wait=False, cancel_futures=True)
+    for each in processes.values():
+        each.terminate()
+
+
+# In the other process.
+
+
+def _answer(target: Target, sender: Connection) -> None:
+    try:
+        target()
+    except RemoteError as failure:
+        sender.send(failure)
+    else:
+        sender.send(None)
+
+
+@functools.cache
+def _module(module: str, file: str) -> Any:  # noqa: ANN401 -- a module
+    if module:
+        return importlib.import_module(module)
+    from pysys_orch.orchestration.events import module_of
+
+    return module_of(Path(file))

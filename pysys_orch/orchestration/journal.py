@@ -1,0 +1,141 @@
+"""What happened, a line for each firing, as it happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pysys_orch.orchestration.calls import Call
+from pysys_orch.orchestration.tally import Tally
+
+log = logging.getLogger("pysys.orch.orchestration")
+
+#: What the file is called, in the output directory of a test.
+JOURNAL = "orchestration.jsonl"
+
+_COLLECT_FOR = 0.05
+_MANY = 20_000
+_LONGEST_ERROR = 500
+
+
+class Recorder:
+    """Writes down what became of each firing, and adds it up.
+
+    A line is in the file within a twentieth of a second, whatever happens to this
+    process then. A disk that is full costs lines, and nothing else.
+
+    Args:
+        names: What the events are called.
+        file: Where lines are written; None is nowhere.
+        head: What is to be known of the run: the first line.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        file: Path | None = None,
+        head: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.tallies = [Tally(name) for name in names]
+        self._heads = [f'{{"event": {json.dumps(name)}, ' for name in names]
+        self._begin = 0.0
+        self._head = head
+        self._path = file
+        self._file: FileIO | None = None
+        self._calls: deque[Call] = deque()
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="orchestration-journal", daemon=True
+        )
+
+    def start(self, begin: float) -> None:
+        """Begin.
+
+        Args:
+            begin: The instant at which the run begins.
+        """
+        self._begin = begin
+        if self._path is not None:
+            self._file = self._path.open("ab", buffering=0)
+        self._write(f"{json.dumps(dict(self._head))}\n")
+        self._thread.start()
+
+    def add(self, call: Call) -> None:
+        """Write down a firing that has ended, or never began. Threads may."""
+        self._calls.append(call)
+        if not self._news.is_set():
+            self._news.set()
+        elif len(self._calls) > _MANY:
+            self._drain()
+
+    def close(self, tail: Mapping[str, Any]) -> None:
+        """Write down all there is, and a last line."""
+        self._closing.set()
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._drain()
+        self._write(f"{json.dumps(dict(tail))}\n")
+        if self._file is not None:
+            self._file.close()
+
+    # Inside ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._news.wait()
+            # More may come: they are written together.
+            self._closing.wait(_COLLECT_FOR)
+            self._news.clear()
+            self._drain()
+
+    def _drain(self) -> None:
+        with self._lock:
+            lines = []
+            calls = self._calls
+            for _ in range(len(calls)):
+                call = calls.popleft()
+                self.tallies[call.event].add(call, self._begin)
+                lines.append(self._line(call))
+            if lines:
+                self._write("".join(lines))
+
+    def _line(self, call: Call) -> str:
+        begin = self._begin
+        due, started, ended = call.due - begin, "null", "null"
+        lateness, error = "null", ""
+        if call.started:
+            started = f"{call.started - begin:.6f}"
+            lateness = f"{call.started - call.due:.6f}"
+        if call.ended:
+            ended = f"{call.ended - begin:.6f}"
+        if call.failure is not None:
+            said = f"{type(call.failure).__name__}: {call.failure}"
+            error = f', "error": {json.dumps(said[:_LONGEST_ERROR])}'
+        elif call.stack:
+            error = f', "error": {json.dumps(call.stack[-_LONGEST_ERROR:])}'
+        phase = f', "phase": {json.dumps(call.phase)}' if call.phase else ""
+        return (
+            f'{self._heads[call.event]}"ordinal": {call.ordinal}, '
+            f'"kind": "{call.kind.value}"{phase}, "due": {due:.6f}, '
+            f'"started": {started}, "ended": {ended}, "lateness": {lateness}, '
+            f'"outcome": "{call.outcome.value}"{error}, "worker": "{call.worker}"}}\n'
+        )
+
+    def _write(self, text: str) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(text.encode())
+        except OSError as failure:
+            log.warning("The journal %s ends here: %s", self._file.name, failure)
+            self._file = None

@@ -1,0 +1,90 @@
+"""Goes on with a run that was killed, where it would be now."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from pysys_orch.errors import ConfigError
+from pysys_orch.inputs import utf8_text
+from pysys_orch.orchestration.description import Description
+from pysys_orch.orchestration.journal import JOURNAL
+from pysys_orch.orchestration.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Where a run goes on.
+
+    Attributes:
+        begin: When it began, the first time.
+        since: How many seconds of it are over.
+        last: When the last firing was due that is in its journal, in seconds.
+        seed: What decides on all that is random.
+        missed: How many firings of each event fell into the gap.
+    """
+
+    begin: datetime
+    since: float
+    last: float
+    seed: int
+    missed: Counter[str]
+
+
+def resume(folder: Path, description: Description, now: datetime) -> Resumed:
+    """Say where a run goes on.
+
+    Args:
+        folder: The output directory of the run that was killed.
+        description: What was to happen.
+        now: The time.
+
+    Raises:
+        ConfigError: It has no journal that makes sense, is of another orchestration, or
+            has come to its end.
+    """
+    file = folder / JOURNAL
+    lines = utf8_text(file).splitlines()
+    head = _read(file, lines[0] if lines else "")
+    if "orchestration" not in head:
+        message = f"{file} is no journal of an orchestration"
+        raise ConfigError(message)
+    if head["orchestration"] != description.test_name:
+        message = (
+            f"{file} is of {head['orchestration']}, and this is {description.test_name}"
+        )
+        raise ConfigError(message)
+    last = float(head["since"])
+    for line in lines[1:]:
+        try:
+            said = _read(file, line)
+        except ConfigError:
+            break  # the line that the kill cut off
+        if "why" in said:
+            message = f"{file} has come to its end: {said['why']}. Run it anew"
+            raise ConfigError(message)
+        last = max(last, float(said.get("due", 0.0)))
+    begin = datetime.fromisoformat(head["begin"])
+    since = (now - begin).total_seconds()
+    seed = int(head["seed"])
+    gap = Timeline(description, seed=seed, begin=begin, since=last)
+    missed = Counter(
+        description.events[each.event].name
+        for each in takewhile(lambda each: each.due < since, gap)
+        if each.due > last
+    )
+    return Resumed(begin=begin, since=since, last=last, seed=seed, missed=missed)
+
+
+def _read(file: Path, line: str) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except json.JSONDecodeError as failure:
+        message = f"{file} is no journal of an orchestration: {failure}"
+        raise ConfigError(message) from None
+    return said if isinstance(said, dict) else {}

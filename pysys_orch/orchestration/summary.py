@@ -1,0 +1,92 @@
+"""What people read of a run: while it runs, and in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pysys_orch.orchestration.calls import Outcome
+from pysys_orch.orchestration.description import Description
+from pysys_orch.orchestration.tally import Tally
+from pysys_orch.orchestration.timeline import Firing
+
+_COLUMNS = (
+    "fired",
+    "ok",
+    "failed",
+    "skipped",
+    "other",
+    "late p50",
+    "late p99",
+    "took p50",
+    "took p99",
+    "took max",
+)
+_FIGURES = (
+    "lateness_p50_ms",
+    "lateness_p99_ms",
+    "duration_p50_ms",
+    "duration_p99_ms",
+    "duration_max_ms",
+)
+_MOST_ROWS = 100
+
+
+def span(seconds: float) -> str:
+    """Return a time as people write it: ``45 s``, ``2 min 5 s``, ``3 h``.
+
+    Example:
+        >>> span(7325)
+        '2 h 2 min 5 s'
+        >>> span(0.25)
+        '0.25 s'
+    """
+    if seconds < 60:
+        return f"{round(seconds, 3):g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value)
+
+
+def progress_line(
+    description: Description,
+    elapsed: float,
+    upcoming: Firing | None,
+    tallies: Sequence[Tally],
+) -> str:
+    """Return how far a run is, on one line."""
+    fired = sum(each.fired for each in tallies)
+    failed = sum(each.failed for each in tallies)
+    left = max(0.0, description.total - elapsed)
+    words = (
+        f"{span(round(elapsed))} over, {span(round(left))} left: "
+        f"{fired:,} fired, {failed:,} failed"
+    )
+    if upcoming is None:
+        return words
+    name = description.events[upcoming.event].name
+    return f"{words}; next is {name} in {span(max(0.0, upcoming.due - elapsed))}"
+
+
+def table(tallies: Sequence[Tally]) -> Iterator[str]:
+    """Yield the lines of a table: what became of each event, with times in ms."""
+    rows: list[tuple[str, ...]] = [("event", *_COLUMNS)]
+    rows += [_row(each) for each in tallies[:_MOST_ROWS]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        right = (
+            cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)
+        )
+        yield "  ".join((name.ljust(widths[0]), *right))
+    if len(tallies) > _MOST_ROWS:
+        yield f"and {len(tallies) - _MOST_ROWS:,} more events: see the journal"
+
+
+def _row(tally: Tally) -> tuple[str, ...]:
+    counts, figures = tally.counts, tally.figures()
+    skipped = counts[Outcome.SKIPPED]
+    other = tally.fired - counts[Outcome.OK] - tally.failed - skipped
+    times = (f"{figures[each]:,.1f}" if each in figures else "-" for each in _FIGURES)
+    numbers = (tally.fired, counts[Outcome.OK], tally.failed, skipped, other)
+    return (tally.name, *(f"{each:,}" for each in numbers), *times)

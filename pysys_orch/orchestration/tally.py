@@ -1,0 +1,170 @@
+"""What became of an event's firings: counts and times, however many there were."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pysys_orch.orchestration.calls import Call, Kind, Outcome
+from pysys_orch.orchestration.thresholds import PERCENTILES, TIMES
+
+# Microseconds above this are rounded to so many bits, which is 0.1 %.
+_BITS = 10
+_EXACT = 2**_BITS
+_LONGEST_WORDS = 500
+
+_FIGURES = {
+    Outcome.OK: "ok",
+    Outcome.FAILED: "failure",
+    Outcome.TIMED_OUT: "timeout",
+    Outcome.SKIPPED: "skipped",
+    Outcome.DROPPED: "dropped",
+    Outcome.MISSED: "missed",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.ABANDONED: "abandoned",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A firing that went wrong.
+
+    Attributes:
+        ordinal: Which firing it was, from 1.
+        due: When it was due, in seconds since the beginning.
+        kind: Why it fired.
+        outcome: How it ended.
+        words: What it raised, or where it hung, on one line.
+        trace: The same with all there is to know.
+    """
+
+    ordinal: int
+    due: float
+    kind: Kind
+    outcome: Outcome
+    words: str
+    trace: str = ""
+
+
+@dataclass(slots=True)
+class Tally:
+    """The firings of one event, taken together.
+
+    Attributes:
+        name: What the event is called.
+        counts: How many ended how.
+        times: For each of `TIMES`, how often it took how many microseconds.
+        ran: How often the event was called.
+        first: The first firing that went wrong.
+        abandoned: The first one that still ran in the end.
+        undone: The first undo that went wrong.
+    """
+
+    name: str
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    times: dict[str, dict[int, int]] = field(
+        default_factory=lambda: {each: {} for each in TIMES}
+    )
+    ran: int = 0
+    first: Trouble | None = None
+    abandoned: Trouble | None = None
+    undone: Trouble | None = None
+
+    def add(self, call: Call, begin: float) -> None:
+        """Add a firing.
+
+        Args:
+            call: The firing.
+            begin: The instant at which the run began.
+        """
+        outcome = call.outcome
+        if outcome is not Outcome.OK and outcome.is_failure:
+            self._trouble(call, begin)
+        if call.kind is Kind.UNDO:
+            return
+        self.counts[outcome] += 1
+        if not call.is_made:
+            return
+        self.ran += 1
+        if not call.ended:
+            return
+        due, started, ended = call.due, call.started, call.ended
+        took = (started - due, ended - started, ended - due)
+        for times, seconds in zip(self.times.values(), took, strict=True):
+            value = int(seconds * 1e6)
+            if value > _EXACT:
+                spare = value.bit_length() - _BITS
+                value = value >> spare << spare
+            elif value < 0:
+                value = 0
+            times[value] = times.get(value, 0) + 1
+
+    @property
+    def fired(self) -> int:
+        """How many firings were due."""
+        return self.counts.total()
+
+    @property
+    def failed(self) -> int:
+        """How often something went wrong with it."""
+        return sum(
+            count for outcome, count in self.counts.items() if outcome.is_failure
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Return all that there is a figure for, by the names of thresholds.
+
+        Times are missing if there was no firing that ended.
+        """
+        fired = self.fired
+        found: dict[str, float] = {"fired": fired}
+        for outcome, name in _FIGURES.items():
+            found[f"{name}_count"] = self.counts[outcome]
+            found[f"{name}_ratio"] = self.counts[outcome] / fired if fired else 0.0
+        for time, values in self.times.items():
+            found |= percentiles(time, values)
+        return found
+
+    def _trouble(self, call: Call, begin: float) -> None:
+        failure = None if call.is_over_time else call.failure
+        words = " ".join("".join(call.stack.splitlines()[:2]).split())
+        trace = call.stack
+        if failure is not None:
+            said = " ".join(str(failure).split())
+            words = f"{type(failure).__name__}: {said}" if said else repr(failure)
+            trace = "".join(traceback.format_exception(failure))
+        trouble = Trouble(
+            ordinal=call.ordinal,
+            due=call.due - begin,
+            kind=call.kind,
+            outcome=call.outcome,
+            words=words[:_LONGEST_WORDS],
+            trace=trace,
+        )
+        if call.kind is Kind.UNDO:
+            self.undone = self.undone or trouble
+        else:
+            self.first = self.first or trouble
+        if call.outcome is Outcome.ABANDONED:
+            self.abandoned = self.abandoned or trouble
+
+
+def percentiles(time: str, values: dict[int, int]) -> dict[str, float]:
+    """Return the percentiles of times, in milliseconds, by the names of figures.
+
+    Args:
+        time: Which of `TIMES` it is.
+        values: How often it took how many microseconds. May be empty.
+    """
+    if not values:
+        return {}
+    from hdrh.histogram import HdrHistogram
+
+    histogram = HdrHistogram(1, max(2, *values), 3)
+    for value, count in values.items():
+        histogram.record_value(value, count)
+    return {
+        f"{time}_{name}_ms": histogram.get_value_at_percentile(percent) / 1000
+        for name, percent in PERCENTILES.items()
+    }

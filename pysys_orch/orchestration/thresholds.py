@@ -1,0 +1,100 @@
+"""Figures that decide whether a test passes."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pysys_orch.inputs import nearest
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+_LIMIT = re.compile(r"(<=|>=|==|<|>)\s*(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)", re.ASCII)
+
+#: What there is a figure for, each with ``_p50_ms``, ``_p90_ms``, ``_p99_ms``,
+#: ``_p999_ms`` and ``_max_ms``: from due to started, from started to ended, from due to
+#: ended.
+TIMES = ("lateness", "duration", "response")
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
+
+#: How firings can end, each with a figure for its count, and its share of all.
+COUNTS = (
+    "ok",
+    "failure",
+    "timeout",
+    "skipped",
+    "dropped",
+    "missed",
+    "cancelled",
+    "abandoned",
+)
+
+FIGURES = (
+    "fired",
+    *(f"{each}_count" for each in COUNTS),
+    *(f"{each}_ratio" for each in COUNTS),
+    *(f"{time}_{percentile}_ms" for time in TIMES for percentile in PERCENTILES),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A limit for a figure.
+
+    Attributes:
+        event: The event; ``*`` is each of them.
+        figure: One of `FIGURES`.
+        comparison: How it has to compare to the limit.
+        limit: The limit.
+    """
+
+    event: str
+    figure: str
+    comparison: str
+    limit: float
+
+    @classmethod
+    def of(cls, figure: str, limit: str) -> Threshold:
+        """Return what ``"write.response_p99_ms": "<50"`` says.
+
+        Raises:
+            ValueError: It says nothing.
+        """
+        event, dot, name = figure.rpartition(".")
+        if not dot or not event:
+            message = (
+                f"threshold {figure!r} has to be the name of an event or *, a dot, and "
+                "a figure"
+            )
+            raise ValueError(message)
+        if name not in FIGURES:
+            hint = nearest(name, FIGURES)
+            message = f"threshold {figure!r}: there is no figure {name!r}{hint}"
+            raise ValueError(message)
+        match = _LIMIT.fullmatch(limit.strip())
+        if match is None:
+            message = (
+                f"threshold {figure!r} has to be <, <=, >, >= or == and a number, "
+                f"got {limit!r}"
+            )
+            raise ValueError(message)
+        number = float(match[2])
+        if math.isinf(number):
+            message = f"threshold {figure!r} has to be finite, got {limit!r}"
+            raise ValueError(message)
+        return cls(event, name, match[1], number)
+
+    def holds(self, value: float) -> bool:
+        """Return whether a figure is within the limit."""
+        return _COMPARISONS[self.comparison](value, self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.figure} {self.comparison} {self.limit:g}"

@@ -1,0 +1,583 @@
+"""Events fire when they should, and whatever they do the run comes to its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pysys_orch.clock import Clock
+from pysys_orch.orchestration.switch import KillSwitch
+from tests.orchestration.stage import Stage, library, play, simulate
+
+
+class Log:
+    """What was called, in order."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def says(self, words: str) -> Callable[[], None]:
+        """Return an event that says something."""
+        return lambda: self.said.append(words)
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def fails() -> None:
+    message = "no"
+    raise ValueError(message)
+
+
+def dues(stage: Stage, name: str) -> list[float]:
+    return [each["due"] for each in stage.of(name)]
+
+
+# When things fire.
+
+
+def test_events_fire_at_the_startup_on_the_grid_and_at_the_end(tmp_path: Path) -> None:
+    """In the order of the file where they are due together."""
+    log = Log()
+    stage = simulate(
+        tmp_path,
+        library(a=log.says("a"), b=log.says("b"), c=log.says("c")),
+        {"name": "a", "interval_sec": 4},
+        {"name": "b", "interval_sec": 2, "at_startup": False},
+        {"name": "c", "at_startup": False, "at_teardown": True},
+    )
+    assert stage.reasons == []
+    assert log.said == ["a", "b", "a", "b", "b", "a", "b", "c"]
+    assert dues(stage, "a") == [0.0, 4.0, 8.0]
+    assert dues(stage, "b") == [2.0, 4.0, 6.0, 8.0]
+    assert stage.of("c", "teardown")[0]["due"] == 10.0
+
+
+def test_three_hours_take_no_time_on_a_clock_that_stands_still(tmp_path: Path) -> None:
+    """With the same code that runs in earnest."""
+    stage = simulate(
+        tmp_path,
+        library(nothing),
+        {"name": "nothing", "interval_sec": 1},
+        total_hours=3,
+    )
+    assert len(stage.lines) == 3 * 3600
+    assert stage.tail == {"ended": 3 * 3600.0, "why": "its time was over"}
+
+
+def test_real_firings_do_not_drift(tmp_path: Path) -> None:
+    """The last one is as punctual as the first."""
+    stage = play(
+        tmp_path,
+        library(nothing),
+        {"name": "nothing", "interval_sec": 0.01},
+        duration=2,
+    )
+    assert len(stage.of("nothing")) == 200
+    late = sorted(each["lateness"] for each in stage.of("nothing")[100:])
+    assert late[50] < 0.05
+
+
+def test_a_run_takes_as_long_as_it_says_also_if_nothing_is_left_to_do(
+    tmp_path: Path,
+) -> None:
+    """And not a tick longer."""
+    begin = time.monotonic()
+    play(tmp_path, library(nothing), "nothing", duration=0.3)
+    assert 0.3 <= time.monotonic() - begin < 3
+
+
+def test_a_run_of_no_time_begins_and_ends(tmp_path: Path) -> None:
+    """Startup events have all the time that a grace period is."""
+    log = Log()
+
+    def slow() -> None:
+        time.sleep(0.2)
+        log.said.append("slow")
+
+    stage = play(
+        tmp_path,
+        library(slow, end=log.says("end")),
+        "slow",
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        total_hours=0,
+    )
+    assert stage.reasons == []
+    assert log.said == ["slow", "end"]
+
+
+# What becomes of failures.
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (ValueError("no"), "ValueError: no"),
+        (AssertionError(), "AssertionError()"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt()"),
+    ],
+)
+def test_whatever_an_event_raises_the_test_fails(
+    tmp_path: Path, failure: BaseException, words: str
+) -> None:
+    """And the schedule goes on."""
+
+    def breaks() -> None:
+        raise failure
+
+    stage = play(
+        tmp_path,
+        library(breaks),
+        {"name": "breaks", "interval_sec": 0.1},
+        duration=0.25,
+    )
+    assert stage.reasons == [
+        f"FAILED: breaks failed 3 of 3 times, first after 0.000 s: {words}"
+    ]
+
+
+def test_a_failure_of_a_teardown_event_counts(tmp_path: Path) -> None:
+    """It is awaited, as all are."""
+    stage = simulate(
+        tmp_path,
+        library(fails),
+        {"name": "fails", "at_startup": False, "at_teardown": True},
+    )
+    assert stage.reasons == ["FAILED: fails failed in the teardown: ValueError: no"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "fails_the_test"),
+    [
+        ("fail", True),
+        ("ignore", False),
+        ({"max_failures": 5}, False),
+        ({"max_failures": 4}, True),
+        ({"max_ratio": 0.5}, False),
+        ({"max_ratio": 0.49}, True),
+    ],
+)
+def test_a_description_says_how_much_may_fail(
+    tmp_path: Path, policy: object, *, fails_the_test: bool
+) -> None:
+    """By number, by share, or not at all."""
+    count = iter(range(10))
+
+    def flaky() -> None:
+        if next(count) % 2:
+            raise ValueError
+
+    stage = simulate(
+        tmp_path,
+        library(flaky),
+        {"name": "flaky", "interval_sec": 1, "on_failure": policy},
+    )
+    assert stage.outcomes("flaky").count("failed") == 5
+    assert bool(stage.reasons) is fails_the_test
+
+
+def test_a_failure_may_stop_the_run(tmp_path: Path) -> None:
+    """Teardown events fire all the same."""
+    log = Log()
+    begin = time.monotonic()
+    stage = play(
+        tmp_path,
+        library(fails, end=log.says("end")),
+        {"name": "fails", "on_failure": "stop", "start_after": 0.2},
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        duration=60,
+    )
+    assert time.monotonic() - begin < 30
+    assert log.said == ["end"]
+    assert stage.tail["why"] == "an event failed that stops it"
+    assert stage.reasons == ["FAILED: fails failed after 0.200 s: ValueError: no"]
+
+
+def test_what_fails_is_tried_again_if_it_says_so(tmp_path: Path) -> None:
+    """As a part of the same firing."""
+    tries = []
+
+    def third_time() -> None:
+        tries.append(1)
+        if len(tries) % 3:
+            raise ValueError
+
+    event = {"name": "third_time", "retries": 2, "retry_delay_sec": 0.5}
+    stage = simulate(tmp_path, library(third_time), event)
+    assert stage.reasons == []
+    assert len(tries) == 3
+    assert stage.of("third_time")[0]["ended"] == 1.0
+
+
+# What still runs when it is due again.
+
+
+class Slow:
+    """An event that runs until it is let go, and counts how many do at once."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.most = self.now = self.calls = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.calls += 1
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.go.wait(0.5)
+        with self._lock:
+            self.now -= 1
+
+
+def test_a_firing_that_is_due_while_the_event_runs_is_skipped(tmp_path: Path) -> None:
+    """By default: counted, and never two at once."""
+    slow = Slow()
+    stage = play(
+        tmp_path,
+        library(slow=slow),
+        {"name": "slow", "interval_sec": 0.1},
+        duration=1.25,
+    )
+    assert slow.most == 1
+    assert stage.outcomes("slow").count("skipped") >= 6
+    assert stage.outcomes("slow").count("ok") >= 2
+    assert len(stage.of("slow")) == 13
+    assert stage.reasons == []
+
+
+def test_a_firing_may_wait_for_the_one_before(tmp_path: Path) -> None:
+    """As many as may wait; one more is skipped."""
+    slow = Slow()
+    event = {"name": "slow", "interval_sec": 0.1, "overlap": "queue", "max_queued": 2}
+    stage = play(tmp_path, library(slow=slow), event, duration=1.25)
+    assert slow.most == 1
+    outcomes = stage.outcomes("slow")
+    assert outcomes.count("skipped") >= 5
+    assert outcomes.count("cancelled") <= 2
+    assert len(outcomes) == 13
+    waited = [each for each in stage.of("slow") if each["outcome"] == "ok"]
+    assert max(each["lateness"] for each in waited) > 0.2
+
+
+def test_firings_may_run_at_the_same_time(tmp_path: Path) -> None:
+    """As many as are allowed."""
+    slow = Slow()
+    event = {
+        "name": "slow",
+        "interval_sec": 0.1,
+        "overlap": "parallel",
+        "max_parallel": 3,
+    }
+    stage = play(tmp_path, library(slow=slow), event, duration=1)
+    assert slow.most == 3
+    assert stage.outcomes("slow").count("skipped") >= 2
+
+
+def test_a_firing_may_end_the_one_before(tmp_path: Path) -> None:
+    """By its kill switch; then it is its own turn."""
+
+    def until_told(kill_switch: KillSwitch) -> None:
+        kill_switch.wait()
+
+    event = {"name": "until_told", "interval_sec": 0.2, "overlap": "cancel"}
+    stage = play(tmp_path, library(until_told), event, duration=0.7)
+    assert stage.outcomes("until_told") == ["cancelled"] * 3 + ["ok"]
+    assert stage.reasons == []
+
+
+def test_no_firing_is_delayed_for_lack_of_workers_in_silence(tmp_path: Path) -> None:
+    """After a second it is dropped, and counted."""
+    hog = Slow()
+    stage = play(
+        tmp_path,
+        library(
+            nothing,
+            hog=lambda: time.sleep(2.5),
+        ),
+        {"name": "hog"},
+        {
+            "name": "nothing",
+            "interval_sec": 0.5,
+            "at_startup": False,
+            "overlap": "parallel",
+        },
+        duration=2.2,
+        max_workers=1,
+    )
+    del hog
+    # The first one waits as long as it has to.
+    assert stage.outcomes("nothing")[0] == "ok"
+    assert "dropped" in stage.outcomes("nothing")
+    assert len(stage.of("nothing")) == 4
+
+
+# What fires because of something else.
+
+
+def test_an_event_may_fire_after_another_one(tmp_path: Path) -> None:
+    """When that has succeeded, has failed, or in any case; at once or later."""
+    count = iter(range(4))
+
+    def flaky() -> None:
+        if next(count) % 2:
+            raise ValueError
+
+    stage = simulate(
+        tmp_path,
+        library(flaky, good=nothing, bad=nothing, always=nothing),
+        {"name": "flaky", "interval_sec": 2, "on_failure": "ignore", "count": 4},
+        {"name": "good", "after": "flaky"},
+        {"name": "bad", "after": {"event": "flaky", "on": "failure", "delay_sec": 0.5}},
+        {"name": "always", "after": {"event": "flaky", "on": "any"}},
+    )
+    assert dues(stage, "good") == [0.0, 4.0]
+    assert dues(stage, "bad") == [2.5, 6.5]
+    assert dues(stage, "always") == [0.0, 2.0, 4.0, 6.0]
+
+
+def test_a_fault_is_undone_after_its_duration(tmp_path: Path) -> None:
+    """And at the end of the run, if that comes first."""
+    log = Log()
+    stage = simulate(
+        tmp_path,
+        library(cut=log.says("cut"), heal=log.says("heal")),
+        {"name": "cut", "interval_sec": 4, "duration_sec": 3, "undo": "heal"},
+    )
+    assert log.said == ["cut", "heal"] * 3
+    assert [each["due"] for each in stage.of("cut", "undo")] == [3.0, 7.0, 10.0]
+
+
+def test_a_fault_that_failed_is_undone_at_once(tmp_path: Path) -> None:
+    """It may be half done."""
+    log = Log()
+    stage = simulate(
+        tmp_path,
+        library(cut=fails, heal=log.says("heal")),
+        {"name": "cut", "duration_sec": 3, "undo": "heal"},
+    )
+    assert log.said == ["heal"]
+    assert dues(stage, "cut") == [0.0, 0.0]
+
+
+def test_what_cannot_be_undone_fails_the_test(tmp_path: Path) -> None:
+    """Also if the fault itself went well."""
+    stage = simulate(
+        tmp_path,
+        library(nothing, fails),
+        {"name": "nothing", "duration_sec": 3, "undo": "fails", "on_failure": "ignore"},
+    )
+    assert stage.reasons == [
+        "FAILED: nothing could not be undone by fails: ValueError: no"
+    ]
+
+
+# What does not end.
+
+
+def test_a_call_over_its_time_is_told_to_end_and_the_schedule_goes_on(
+    tmp_path: Path,
+) -> None:
+    """With the place in which it hangs."""
+
+    def hangs(kill_switch: KillSwitch) -> None:
+        kill_switch.wait(60)
+
+    stage = play(
+        tmp_path,
+        library(hangs, nothing),
+        {"name": "hangs", "timeout_sec": 0.2, "grace_sec": 5},
+        {"name": "nothing", "interval_sec": 0.1},
+        duration=0.95,
+    )
+    assert stage.outcomes("hangs") == ["timed out"]
+    assert stage.outcomes("nothing") == ["ok"] * 10
+    (reason,) = stage.reasons
+    assert reason.startswith("TIMEDOUT: hangs did not end within 0.2 s after 0.000 s: ")
+    assert "test_orchestrator.py" in reason
+
+
+def test_a_call_that_listens_to_nobody_is_left_alone(tmp_path: Path) -> None:
+    """The event is called again, in another thread; the run is not held up."""
+    go = threading.Event()
+
+    def hangs() -> None:
+        go.wait(60)
+
+    begin = time.monotonic()
+    event = {"name": "hangs", "interval_sec": 0.4, "timeout_sec": 0.1, "grace_sec": 0.1}
+    stage = play(tmp_path, library(hangs), event, duration=1)
+    assert time.monotonic() - begin < 10
+    go.set()
+    assert stage.outcomes("hangs") == ["timed out"] * 3
+    assert stage.reasons[0].startswith(
+        "TIMEDOUT: hangs did not end within 0.1 s 3 of 3"
+    )
+
+
+def test_what_hangs_in_the_end_is_named(tmp_path: Path) -> None:
+    """And the run ends nonetheless, after the grace period."""
+    go = threading.Event()
+
+    def hangs() -> None:
+        go.wait(60)
+
+    begin = time.monotonic()
+    stage = play(
+        tmp_path, library(hangs), {"name": "hangs", "grace_sec": 0.3}, duration=0.2
+    )
+    assert time.monotonic() - begin < 10
+    go.set()
+    assert stage.outcomes("hangs") == ["abandoned"]
+    (reason,) = stage.reasons
+    assert reason.startswith(
+        "TIMEDOUT: hangs had not ended 0.3 s after the run did: File"
+    )
+
+
+def test_what_hangs_in_the_teardown_is_named(tmp_path: Path) -> None:
+    """Others after it still fire."""
+    log = Log()
+    go = threading.Event()
+
+    def hangs() -> None:
+        go.wait(60)
+
+    stage = play(
+        tmp_path,
+        library(hangs, end=log.says("end")),
+        {
+            "name": "hangs",
+            "at_startup": False,
+            "at_teardown": True,
+            "timeout_sec": 0.2,
+            "grace_sec": 0.1,
+        },
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        duration=0.1,
+    )
+    go.set()
+    assert log.said == ["end"]
+    assert stage.reasons[0].startswith(
+        "TIMEDOUT: hangs did not end within 0.2 s in the"
+    )
+
+
+# How a run ends.
+
+
+def test_a_kill_switch_that_is_set_ends_the_run_at_once(tmp_path: Path) -> None:
+    """Teardown events fire, and the test fails."""
+    log = Log()
+
+    def pulls(kill_switch: KillSwitch) -> None:
+        kill_switch.set()
+
+    def end(kill_switch: KillSwitch) -> None:
+        log.said.append(f"end {kill_switch.is_set()}")
+
+    begin = time.monotonic()
+    stage = play(
+        tmp_path,
+        library(pulls, end),
+        {"name": "pulls", "at_startup": True, "start_after": 0.2},
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        duration=60,
+    )
+    assert time.monotonic() - begin < 30
+    assert log.said == ["end False"], "the end has a switch of its own"
+    (reason,) = stage.reasons
+    assert reason.startswith("FAILED: the kill switch was set after 0.2")
+
+
+def test_the_switch_is_set_when_the_run_ends(tmp_path: Path) -> None:
+    """Who waits for it ends well."""
+    seen = []
+
+    def plays(kill_switch: KillSwitch) -> None:
+        seen.append(kill_switch.wait(60))
+
+    stage = play(tmp_path, library(plays), "plays", duration=0.2)
+    assert seen == [True]
+    assert stage.outcomes("plays") == ["ok"]
+    assert stage.reasons == []
+
+
+def test_an_aborted_run_ends_in_good_order(tmp_path: Path) -> None:
+    """Teardown events fire."""
+    log = Log()
+    aborting = threading.Event()
+    stage = play(
+        tmp_path,
+        library(abort=aborting.set, end=log.says("end")),
+        {"name": "abort", "start_after": 0.1},
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        duration=60,
+        is_aborting=aborting.is_set,
+    )
+    assert log.said == ["end"]
+    assert stage.tail["why"] == "it was aborted"
+
+
+def test_what_was_due_and_never_ran_fails_the_test(tmp_path: Path) -> None:
+    """Nothing passes because nothing happened."""
+    go = threading.Event()
+    stage = play(
+        tmp_path,
+        library(nothing, hog=lambda: go.wait(60)),
+        {"name": "hog", "grace_sec": 0.1},
+        {"name": "nothing", "interval_sec": 0.1, "count": 3, "grace_sec": 0.1},
+        duration=0.5,
+        max_workers=1,
+    )
+    go.set()
+    assert sorted(stage.outcomes("nothing")) == ["cancelled", "skipped", "skipped"]
+    assert "FAILED: nothing was due and never ran: 1 cancelled, 2 skipped" in (
+        stage.reasons
+    )
+
+
+def test_a_run_that_cannot_keep_up_says_what_it_missed(tmp_path: Path) -> None:
+    """Firings that are a second late are not made up for."""
+
+    def stops_the_clock(clock: Clock) -> None:
+        clock.wait_until(clock.instant() + 5, threading.Event())
+
+    stage = simulate(
+        tmp_path,
+        library(stops_the_clock, nothing),
+        {"name": "stops_the_clock", "start_after": 2.5},
+        {"name": "nothing", "interval_sec": 0.5},
+    )
+    outcomes = stage.outcomes("nothing")
+    assert outcomes.count("missed") == 8
+    assert outcomes.count("ok") == 12
+    assert len(outcomes) == 20
+
+
+def figures(stage: Stage, name: str) -> dict[str, Any]:
+    (tally,) = [each for each in stage.report.tallies if each.name == name]
+    return tally.figures()
+
+
+def test_times_are_measured_from_when_firings_are_due(tmp_path: Path) -> None:
+    """A service that hides its outages by not being asked is found out."""
+    stage = play(
+        tmp_path,
+        library(slow=lambda: time.sleep(0.3)),
+        {"name": "slow", "interval_sec": 0.1, "overlap": "queue"},
+        duration=0.55,
+        thresholds={"slow.response_p99_ms": "<400", "slow.ok_count": ">=1"},
+    )
+    found = figures(stage, "slow")
+    assert 290 < found["duration_p50_ms"] < 400
+    assert found["response_max_ms"] > 450
+    (reason,) = stage.reasons
+    assert reason.startswith("FAILED: slow.response_p99_ms < 400 does not hold: it is ")
