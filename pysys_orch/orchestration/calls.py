@@ -34,6 +34,7 @@ class Kind(StrEnum):
 
     SCHEDULED = "scheduled"
     AFTER = "after"
+    RESUME = "resume"
     UNDO = "undo"
     TEARDOWN = "teardown"
 

@@ -21,6 +21,7 @@ from pysys_orch.orchestration.documents import Document, Steps, name_of
 from pysys_orch.orchestration.thresholds import Threshold
 
 _SHORTEST = 1e-6
+_INTERVALS = ("interval_sec", "interval_min", "interval_hour", "rate_per_sec")
 _MANY = 1000  # names that are looked through for what may have been meant
 _FEW = 6  # events of a circle that fit into a message
 _FUNCTION = re.compile(r"\w+(\.\w+)*:\w+")
@@ -162,9 +163,7 @@ def _about_events(
 def _about_event(event: Event) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with an event, whatever the rest of the description says."""
     intervals = [
-        key
-        for key in ("interval_sec", "interval_min", "interval_hour", "cron")
-        if getattr(event, key) is not None
+        key for key in (*_INTERVALS, "cron") if getattr(event, key) is not None
     ]
     for key in intervals[1:]:
         yield key, f"{key} is said as well as {intervals[0]}: leave one out"
@@ -181,6 +180,7 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
         or event.fires_at_startup
         or event.at_teardown
         or event.after is not None
+        or event.at_resume
     ):
         yield (
             "",

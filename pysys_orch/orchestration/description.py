@@ -191,12 +191,19 @@ class Event:
     interval_hour: PositiveHours | None = None
     """The same in hours."""
 
+    rate_per_sec: Rate | None = None
+    """How often it fires in a second, instead of an interval."""
+
     at_startup: Flag | None = None
     """Whether it fires once when the run begins. True by default, unless it is fired by
     ``cron`` or ``after``."""
 
     at_teardown: Flag = False
     """Whether it fires once more when the run has ended."""
+
+    at_resume: Flag = False
+    """Whether it fires first when a run goes on that was killed: what it has started is
+    gone then."""
 
     params: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     """Arguments for the function, by name."""
@@ -283,6 +290,8 @@ class Event:
             return _times(self.interval_min, 60)
         if self.interval_hour is not None:
             return _times(self.interval_hour, 3600)
+        if self.rate_per_sec is not None:
+            return 1 / self.rate_per_sec
         return None
 
     @property

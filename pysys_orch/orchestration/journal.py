@@ -31,6 +31,9 @@ class Recorder:
     A line is in the file within a twentieth of a second, whatever happens to this
     process then. A disk that is full costs lines, and nothing else.
 
+    Now and then a line is written by whoever adds it. When there are more of them, a
+    thread writes many together: to wake it for a single one would cost more than that.
+
     Args:
         names: What the events are called.
         file: Where lines are written; None is nowhere.
@@ -51,6 +54,7 @@ class Recorder:
         self._file: FileIO | None = None
         self._calls: deque[Call] = deque()
         self._lock = threading.Lock()
+        self._last = 0.0
         self._news = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -72,10 +76,12 @@ class Recorder:
     def add(self, call: Call) -> None:
         """Write down a firing that has ended, or never began. Threads may."""
         self._calls.append(call)
-        if not self._news.is_set():
+        if self._news.is_set():
+            if len(self._calls) > _MANY:
+                self._drain()
+        elif call.ended - self._last < _COLLECT_FOR or not self._drain(wait=False):
             self._news.set()
-        elif len(self._calls) > _MANY:
-            self._drain()
+        self._last = call.ended
 
     def close(self, tail: Mapping[str, Any]) -> None:
         """Write down all there is, and a last line."""
@@ -95,11 +101,16 @@ class Recorder:
             self._news.wait()
             # More may come: they are written together.
             self._closing.wait(_COLLECT_FOR)
-            self._news.clear()
+            if not self._calls:
+                self._news.clear()
+            # Who added one before that left it to this; who comes later tells again.
             self._drain()
 
-    def _drain(self) -> None:
-        with self._lock:
+    def _drain(self, *, wait: bool = True) -> bool:
+        """Write down all there is; return whether that was done, perhaps by waiting."""
+        if not self._lock.acquire(blocking=wait):
+            return False
+        try:
             lines = []
             calls = self._calls
             for _ in range(len(calls)):
@@ -108,6 +119,9 @@ class Recorder:
                 lines.append(self._line(call))
             if lines:
                 self._write("".join(lines))
+        finally:
+            self._lock.release()
+        return True
 
     def _line(self, call: Call) -> str:
         begin = self._begin

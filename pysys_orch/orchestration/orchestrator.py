@@ -249,6 +249,8 @@ class Orchestrator:
         live, begin, clock, agenda = self._live, self._begin, self._clock, self._agenda
         upcoming = next(stream, None)
         self._plan_progress(clock.instant())
+        if self._since:
+            self._fire_again()
         while True:
             self._wake.clear()
             self._upcoming = upcoming
@@ -274,6 +276,14 @@ class Orchestrator:
             if self._is_aborting is not None:
                 until = min(until, now + _LOOK_EVERY)
             clock.wait_until(until, self._wake)
+
+    def _fire_again(self) -> None:
+        """Fire what a run begins with that goes on."""
+        for live in self._live:
+            if live.event.at_resume:
+                phase = self._timeline.phase(self._since)
+                firing = Firing(self._since, live.index, next(live.numbers), phase)
+                self._submit(live, firing, _FOREVER, Kind.RESUME)
 
     def _look(self, now: float) -> None:
         """Do what is to be done by now, apart from the timeline."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pysys_orch.orchestration.calls import Outcome
 from pysys_orch.orchestration.description import Description
-from pysys_orch.orchestration.tally import Tally
+from pysys_orch.orchestration.tally import Tally, percentiles
 from pysys_orch.orchestration.timeline import Firing
 
 _COLUMNS = (
@@ -29,6 +30,7 @@ _FIGURES = (
     "duration_max_ms",
 )
 _MOST_ROWS = 100
+_LATE_MS = 20.0
 
 
 def span(seconds: float) -> str:
@@ -67,6 +69,20 @@ def progress_line(
         return words
     name = description.events[upcoming.event].name
     return f"{words}; next is {name} in {span(max(0.0, upcoming.due - elapsed))}"
+
+
+def lateness(tallies: Sequence[Tally]) -> str:
+    """Return what is to be said about a run that was late; empty if it was not."""
+    times = Counter[int]()
+    for each in tallies:
+        times.update(each.times["lateness"])
+    late = percentiles("lateness", times).get("lateness_p99_ms", 0.0)
+    if late <= _LATE_MS:
+        return ""
+    return (
+        f"One firing in a hundred began {late:,.0f} ms late, or later: the machine is "
+        "busy, or max_workers are too few; it is not what is tested that was late"
+    )
 
 
 def table(tallies: Sequence[Tally]) -> Iterator[str]:

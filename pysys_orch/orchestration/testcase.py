@@ -30,7 +30,7 @@ from pysys_orch.orchestration.orchestrator import Why
 from pysys_orch.orchestration.reading import DescriptionError, Draft
 from pysys_orch.orchestration.resuming import Resumed, resume
 from pysys_orch.orchestration.session import Report, Session, Surroundings
-from pysys_orch.orchestration.summary import progress_line, span, table
+from pysys_orch.orchestration.summary import lateness, progress_line, span, table
 from pysys_orch.orchestration.tally import Tally
 from pysys_orch.orchestration.timeline import Firing
 
@@ -220,6 +220,8 @@ class OrchestrationFront:
         log.info("It ended after %s: %s", span(round(ending.at, 1)), ending.why)
         for line in table(report.tallies):
             log.info("  %s", line)
+        if said := lateness(report.tallies):
+            log.warning("%s", said)
         for each in report.tallies:
             if each.first is not None and each.first.trace:
                 log.info(

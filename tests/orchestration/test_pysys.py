@@ -322,7 +322,12 @@ def journal(folder: Path) -> list[dict[str, Any]]:
 def test_a_killed_run_leaves_what_happened_and_can_be_resumed(tmp_path: Path) -> None:
     """On the same grid, and with what was skipped told."""
     soak = Soak(tmp_path)
-    soak.describe("soak", {"name": "start_streamer", "interval_sec": 0.05}, duration=6)
+    soak.describe(
+        "soak",
+        {"name": "start_streamer", "interval_sec": 0.05},
+        {"name": "start_streamer", "at_startup": False, "at_resume": True},
+        duration=6,
+    )
     process = soak.project.start("--outdir", "first")
     eventually(
         lambda: (
@@ -343,6 +348,7 @@ def test_a_killed_run_leaves_what_happened_and_can_be_resumed(tmp_path: Path) ->
     head, *lines, tail = map(json.loads, second.read_text().splitlines())
     assert head["begin"] == before[0]["begin"]
     assert head["seed"] == before[0]["seed"]
+    assert lines.pop(0)["kind"] == "resume"
     assert lines[0]["ordinal"] > before[-1]["ordinal"] + 1
     for each in lines[:9]:
         assert each["due"] == pytest.approx((each["ordinal"] - 1) * 0.05, abs=1e-5)

@@ -157,6 +157,7 @@ def test_after_is_for_the_run_to_decide() -> None:
         ({"interval_sec": None, "end_after": 0}, [0]),
         ({"interval_sec": None, "interval_min": 0.1}, [0, 6]),
         ({"interval_sec": None, "interval_hour": 0.001}, [0, 3.6, 7.2]),
+        ({"interval_sec": None, "rate_per_sec": 0.25}, [0, 4, 8]),
     ],
 )
 def test_an_event_has_a_beginning_an_end_and_a_count(
