@@ -57,7 +57,7 @@ class Call:
         outcome: How it ended.
         failure: What it raised; None if nothing.
         is_made: Whether it was begun.
-        is_over_time: Whether it did not end in time.
+        ruling: How it has ended, whatever it does now; None as long as it may decide.
         is_cancelled: Whether it is to end before its time.
         stack: Where it hung, when that was looked at.
         thread: The identifier of the thread that it runs in.
@@ -71,13 +71,13 @@ class Call:
         "failure",
         "is_cancelled",
         "is_made",
-        "is_over_time",
         "kill",
         "kind",
         "latest",
         "ordinal",
         "outcome",
         "phase",
+        "ruling",
         "stack",
         "started",
         "switch",
@@ -108,7 +108,8 @@ class Call:
         self.started = self.ended = 0.0
         self.outcome = Outcome.OK
         self.failure: BaseException | None = None
-        self.is_made = self.is_over_time = self.is_cancelled = False
+        self.is_made = self.is_cancelled = False
+        self.ruling: Outcome | None = None
         self.stack = ""
         self.thread = 0
         self.worker = ""
@@ -126,8 +127,8 @@ class Call:
                 self.failure = failure
                 self.outcome = Outcome.FAILED
         self.ended = clock.instant()
-        if self.is_over_time:
-            self.outcome = Outcome.TIMED_OUT
+        if self.ruling is not None:
+            self.outcome = self.ruling
         elif self.is_cancelled and self.outcome is Outcome.OK:
             self.outcome = Outcome.CANCELLED
 

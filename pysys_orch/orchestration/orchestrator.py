@@ -452,7 +452,7 @@ class Orchestrator:
         if begun + limit > now:
             self._plan(begun + limit, partial(self._time_out, call))
             return
-        call.is_over_time = True
+        call.ruling = Outcome.TIMED_OUT
         call.stack = stack_of(call)
         log.warning(
             "%s: firing %d has not ended within %g s, and is told to\n%s",
@@ -476,21 +476,28 @@ class Orchestrator:
         home = self._home(call)
         if call not in home:
             return
-        call.is_over_time = True
+        call.ruling = call.ruling or outcome
         call.stack = call.stack or stack_of(call)
         if call.kill is not None:
             call.kill()
-            return
+        else:
+            self._leave(call)
+
+    def _leave(self, call: Call) -> None:
+        """Do without a call that does not end."""
         try:
-            home.remove(call)
+            self._home(call).remove(call)
         except KeyError:
             return
         if call.is_made:
             self._workers.give_up(call)
         else:
             call.is_cancelled = True
-            outcome = Outcome.CANCELLED
-        left = call.left_behind(outcome)
+            call.ruling = Outcome.CANCELLED
+        left = call.left_behind(call.ruling or Outcome.ABANDONED)
+        faults = self._live[call.event].faults
+        if call in faults:
+            faults[faults.index(call)] = left
         self._recorder.add(left)
         self._follow(left)
 
@@ -505,6 +512,8 @@ class Orchestrator:
             while live.queued:
                 self._pass_over(live, live.queued.popleft(), Outcome.CANCELLED)
         self._end_running()
+        for call in tuple(self._others):
+            self._see_through(call)
         faults = [(each, live) for live in self._live for each in live.faults]
         for fault, live in sorted(faults, key=lambda each: -each[0].started):
             if fault.is_made and live.part.undo is not None:
@@ -532,8 +541,7 @@ class Orchestrator:
             home = self._home(call)
             left = begin + self._grace_of(call) - self._clock.instant()
             self._wait_for(partial(_is_gone, call, home), left)
-            over = Outcome.TIMED_OUT if call.is_over_time else Outcome.ABANDONED
-            self._give_up(call, over)
+            self._give_up(call, Outcome.ABANDONED)
 
     def _grace_of(self, call: Call) -> float:
         return self._live[call.event].event.grace_sec
@@ -556,7 +564,7 @@ class Orchestrator:
 
         self._wait_for(is_over, limit)
         if call in home:
-            call.is_over_time = True
+            call.ruling = Outcome.TIMED_OUT
             call.stack = stack_of(call)
             self._cancel(call)
             self._wait_for(partial(_is_gone, call, home), event.grace_sec)
@@ -568,6 +576,7 @@ class Orchestrator:
         if call in home:
             # It was killed, and is about to end.
             self._wait_for(partial(_is_gone, call, home), _KILL_TAKES)
+            self._leave(call)
 
     def _wait_for(self, is_over: Callable[[], bool], limit: float) -> None:
         """Wait until something is over that the end of calls brings about."""

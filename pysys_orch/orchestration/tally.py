@@ -127,7 +127,7 @@ class Tally:
         return found
 
     def _trouble(self, call: Call, begin: float) -> None:
-        failure = None if call.is_over_time else call.failure
+        failure = None if call.ruling else call.failure
         words = " ".join("".join(call.stack.splitlines()[:2]).split())
         trace = call.stack
         if failure is not None:

@@ -73,8 +73,9 @@ def test_a_process_that_hangs_in_the_end_is_killed(tmp_path: Path) -> None:
     """It is not left behind."""
     event = {"name": "hangs", "isolation": "process", "grace_sec": 0.2}
     stage = play(tmp_path, LIBRARY, event, duration=1)
-    assert stage.outcomes("hangs") == ["timed out"]
+    assert stage.outcomes("hangs") == ["abandoned"]
     assert stage.of("hangs")[0]["ended"] is not None
+    assert stage.reasons == ["TIMEDOUT: hangs had not ended 0.2 s after the run did"]
 
 
 def test_a_kill_switch_reaches_another_process(tmp_path: Path) -> None:

@@ -367,6 +367,46 @@ def test_a_fault_that_failed_is_undone_at_once(tmp_path: Path) -> None:
     assert dues(stage, "cut") == [0.0, 0.0]
 
 
+def test_a_fault_that_hangs_is_undone(tmp_path: Path) -> None:
+    """As soon as it is left alone."""
+    log = Log()
+    go = threading.Event()
+    event = {
+        "name": "cut",
+        "timeout_sec": 0.1,
+        "grace_sec": 0.1,
+        "duration_sec": 60,
+        "undo": "heal",
+    }
+    stage = play(
+        tmp_path,
+        library(cut=lambda: go.wait(60), heal=log.says("heal")),
+        event,
+        duration=1,
+    )
+    go.set()
+    assert log.said == ["heal"]
+    assert stage.of("cut", "undo")[0]["due"] < 0.9
+
+
+def test_an_undo_that_is_under_way_is_waited_for(tmp_path: Path) -> None:
+    """Before teardown events fire."""
+    log = Log()
+
+    def heal() -> None:
+        time.sleep(0.5)
+        log.said.append("healed")
+
+    play(
+        tmp_path,
+        library(nothing, heal, end=log.says("end")),
+        {"name": "nothing", "duration_sec": 0.2, "undo": "heal"},
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        duration=0.4,
+    )
+    assert log.said == ["healed", "end"]
+
+
 def test_what_cannot_be_undone_fails_the_test(tmp_path: Path) -> None:
     """Also if the fault itself went well."""
     stage = simulate(
