@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pysys_orch.clock import Clock, SystemClock
+from pysys_orch.clock import Bell, Clock, SystemClock
 from pysys_orch.errors import ConfigError
 from pysys_orch.testing import ManualClock
 
@@ -120,3 +120,37 @@ def test_threads_move_a_manual_clock_without_losing_a_step() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: clock.advance(1.0), range(2000)))
     assert clock.instant() == 2000.0
+
+
+@pytest.mark.parametrize("make", [Bell, threading.Event])
+def test_a_bell_is_an_event(make: Callable[[], threading.Event]) -> None:
+    """Set stays set, whoever looks and however often, until it is cleared."""
+    bell = make()
+    assert not bell.is_set()
+    assert not bell.wait(0.0)
+    bell.set()
+    bell.set()
+    assert (bell.is_set(), bell.wait(0.0), bell.wait()) == (True, True, True)
+    bell.clear()
+    bell.clear()
+    assert (bell.is_set(), bell.wait(0.01)) == (False, False)
+
+
+@pytest.mark.parametrize("make", [Bell, threading.Event])
+def test_a_bell_that_many_ring_wakes_who_waits(
+    make: Callable[[], threading.Event],
+) -> None:
+    """What was done before it was rung is seen after it woke: nothing is lost."""
+    bell, done, seen = make(), [], 0
+
+    def ring(number: int) -> None:
+        done.append(number)
+        bell.set()
+
+    with ThreadPoolExecutor(8) as pool:
+        pool.map(ring, range(5000))
+        while seen < 5000:
+            assert bell.wait(10.0)
+            bell.clear()
+            seen = len(done)
+    assert seen == 5000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from enum import StrEnum
 
 from pysys_orch.clock import Clock
 from pysys_orch.orchestration.switch import KillSwitch
+
+log = logging.getLogger("pysys.orch.orchestration")
 
 
 class Outcome(StrEnum):
@@ -57,6 +60,7 @@ class Call:
         outcome: How it ended.
         failure: What it raised; None if nothing.
         is_made: Whether it was begun.
+        limit: After how many seconds it was told to end; None if it was not.
         ruling: How it has ended, whatever it does now; None as long as it may decide.
         is_cancelled: Whether it is to end before its time.
         stack: Where it hung, when that was looked at.
@@ -65,6 +69,7 @@ class Call:
     """
 
     __slots__ = (
+        "__weakref__",
         "due",
         "ended",
         "event",
@@ -74,6 +79,7 @@ class Call:
         "kill",
         "kind",
         "latest",
+        "limit",
         "ordinal",
         "outcome",
         "phase",
@@ -109,6 +115,7 @@ class Call:
         self.outcome = Outcome.OK
         self.failure: BaseException | None = None
         self.is_made = self.is_cancelled = False
+        self.limit: float | None = None
         self.ruling: Outcome | None = None
         self.stack = ""
         self.thread = 0
@@ -132,7 +139,7 @@ class Call:
         elif self.is_cancelled and self.outcome is Outcome.OK:
             self.outcome = Outcome.CANCELLED
 
-    def left_behind(self, outcome: Outcome) -> Call:
+    def left_behind(self, outcome: Outcome, now: float) -> Call:
         """Return what is known of it now, whatever still comes of it."""
         left = Call(
             self.event,
@@ -145,7 +152,9 @@ class Call:
         )
         left.started, left.is_made, left.stack = self.started, self.is_made, self.stack
         left.thread, left.worker = self.thread, self.worker
-        left.outcome = outcome
+        left.outcome, left.limit = outcome, self.limit
+        # So long it took at least.
+        left.ended = now if self.is_made else 0.0
         return left
 
 
@@ -178,6 +187,10 @@ class Inline:
         call.run(self._clock)
         self._done(call)
 
+    def apart(self, call: Call) -> None:
+        """Make a call."""
+        self.submit(call)
+
     def give_up(self, call: Call) -> None:
         """Do nothing: no call is left running."""
 
@@ -209,8 +222,8 @@ class Threads:
         self._initialize = initialize
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        # Single operations on a set need no lock.
-        self._idle = set[int]()
+        self._lock = threading.Lock()
+        self._owed = 0  # calls that have not ended
 
     def start(self, done: Done) -> None:
         """Begin.
@@ -222,40 +235,62 @@ class Threads:
 
     def submit(self, call: Call) -> None:
         """Have a call made."""
+        with self._lock:
+            self._owed += 1
         self._calls.put(call)
-        if self._calls.qsize() > len(self._idle) and len(self._threads) < self._limit:
-            self._add()
+        self._add_if_needed()
+
+    def apart(self, call: Call) -> None:
+        """Have a call made at once, whoever else is waiting."""
+        thread = threading.Thread(
+            target=self._once, args=(call,), name="orchestration-apart", daemon=True
+        )
+        thread.start()
 
     def give_up(self, call: Call) -> None:
         """Do without the thread of a call that does not end."""
         del call
         self._limit = min(self._limit + 1, self._most)
+        self._add_if_needed()
 
     def close(self) -> None:
         """End the threads, once they have ended what they do."""
         for _ in self._threads:
             self._calls.put(None)
 
-    def _add(self) -> None:
-        number = len(self._threads) + 1
-        thread = threading.Thread(
-            target=self._work, name=f"orchestration-{number}", daemon=True
-        )
-        self._threads.append(thread)
+    def _add_if_needed(self) -> None:
+        """Have a thread for each call, as long as there may be more."""
+        with self._lock:
+            number = len(self._threads) + 1
+            if self._owed < number or number > self._limit:
+                return
+            thread = threading.Thread(
+                target=self._work, name=f"orchestration-{number}", daemon=True
+            )
+            self._threads.append(thread)
         thread.start()
 
     def _work(self) -> None:
         self._initialize()
-        me = threading.get_ident()
-        name = threading.current_thread().name
-        get, clock, done, idle = self._calls.get, self._clock, self._done, self._idle
+        get = self._calls.get
         while True:
-            idle.add(me)
             call = get()
-            idle.discard(me)
             if call is None:
                 return
-            call.thread, call.worker = me, name
-            call.run(clock)
-            done(call)
+            self._make(call)
             del call
+            with self._lock:
+                self._owed -= 1
+
+    def _once(self, call: Call) -> None:
+        self._initialize()
+        self._make(call)
+
+    def _make(self, call: Call) -> None:
+        thread = threading.current_thread()
+        call.thread, call.worker = thread.ident or 0, thread.name
+        call.run(self._clock)
+        try:
+            self._done(call)
+        except Exception:
+            log.exception("What became of a firing could not be written down")

@@ -16,11 +16,13 @@ from pysys_orch.orchestration.description import (
     Description,
     Event,
     OnFailure,
+    Overlap,
 )
 from pysys_orch.orchestration.documents import Document, Steps, name_of
 from pysys_orch.orchestration.thresholds import Threshold
 
 _SHORTEST = 1e-6
+_OF_FAULTS = {Overlap.SKIP, Overlap.PARALLEL}
 _INTERVALS = ("interval_sec", "interval_min", "interval_hour", "rate_per_sec")
 _MANY = 1000  # names that are looked through for what may have been meant
 _FEW = 6  # events of a circle that fit into a message
@@ -156,6 +158,7 @@ def _about_events(
                 yield ("events", index, "phases"), f"there is no phase {name!r}{hint}"
         if event.after is not None and names is not None:
             yield from _about_after(index, event.after, names)
+            yield from _about_the_end(index, event.after, description.events)
     if names is not None:
         yield from _about_circles(description.events, names)
 
@@ -207,6 +210,11 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
         yield (
             "end_after",
             f"end_after has to be at least start_after, {begin:.12g} s, got {end:.12g}",
+        )
+    if event.undo is not None and event.overlap not in _OF_FAULTS:
+        yield (
+            "overlap",
+            f"overlap of a fault is skip or parallel, got {str(event.overlap)!r}",
         )
     if event.undo is not None and event.duration_sec is None:
         yield "undo", "undo needs duration_sec: it says when that is called"
@@ -266,6 +274,22 @@ def _about_after(
         yield path, f"after: no event is called {after.event!r}{hint}"
     elif names[after.event] > 1:
         yield path, f"after: two events are called {after.event!r}"
+
+
+def _about_the_end(
+    index: int, after: After, events: Sequence[Event]
+) -> Iterator[tuple[Steps, str]]:
+    for other in events:
+        fires_before = (
+            other.interval is not None
+            or other.cron is not None
+            or other.after is not None
+            or other.fires_at_startup
+            or other.at_resume
+        )
+        if other.name == after.event and not fires_before:
+            words = f"after: {after.event!r} fires in the end only, nothing follows it"
+            yield ("events", index, "after"), words
 
 
 def _about_circles(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import importlib.util
@@ -20,6 +19,7 @@ from pysys_orch.inputs import nearest
 from pysys_orch.orchestration import fixtures
 from pysys_orch.orchestration.description import Event
 from pysys_orch.orchestration.documents import Steps
+from pysys_orch.orchestration.failures import finished, words_of
 from pysys_orch.orchestration.fixtures import Fixtures
 from pysys_orch.orchestration.reading import Draft, Problem
 
@@ -158,7 +158,7 @@ def module_of(file: Path) -> ModuleType:
 def _imported(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         # Where in their file it went wrong; our own frames tell them nothing.
         where = ""
         trace = failure.__traceback__
@@ -170,7 +170,7 @@ def _imported(name: str, load: Callable[[], ModuleType]) -> ModuleType:
             where = f" in line {failure.lineno}"
         message = (
             f"orchestrationSources: {name} cannot be imported{where}: "
-            f"{type(failure).__name__}: {failure}"
+            f"{words_of(failure)}"
         )
         raise ConfigError(message) from failure
 
@@ -221,9 +221,7 @@ class Bound:
         """
         arguments = self.values(values, **given)
         whole = functools.partial(self.function, **self.params, **arguments)
-        if inspect.iscoroutinefunction(self.function):
-            return lambda: asyncio.run(whole())
-        return whole
+        return functools.partial(finished, whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

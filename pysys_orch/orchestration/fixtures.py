@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 
 from pysys_orch.errors import OrchError
 from pysys_orch.inputs import nearest
+from pysys_orch.orchestration.failures import words_of
 
 _MARK = "__pysys_orch_fixture__"
 _EMPTY = inspect.Parameter.empty
@@ -108,10 +109,14 @@ class Scope:
 
     Args:
         fixtures: What there is.
+        through: What a fixture may raise without having failed.
     """
 
-    def __init__(self, fixtures: Fixtures) -> None:
+    def __init__(
+        self, fixtures: Fixtures, through: tuple[type[BaseException], ...] = ()
+    ) -> None:
         self._fixtures = fixtures
+        self._through = through
         self._values: dict[str, object] = {}
         self._rests: list[tuple[str, Iterator[object]]] = []
 
@@ -135,8 +140,10 @@ class Scope:
         except StopIteration:
             message = f"fixture {name!r} yielded nothing"
             raise FixtureError(message) from None
-        except Exception as failure:
-            message = f"fixture {name!r} failed: {type(failure).__name__}: {failure}"
+        except self._through:
+            raise
+        except (Exception, SystemExit) as failure:
+            message = f"fixture {name!r} failed: {words_of(failure)}"
             raise FixtureError(message) from failure
         self._values[name] = value
         return value

@@ -7,7 +7,6 @@ import importlib
 import multiprocessing
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -17,8 +16,11 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
-from pysys_orch.errors import OrchError
+from pysys_orch.errors import ConfigError, OrchError
+from pysys_orch.orchestration.failures import finished, trace_of, words_of
 from pysys_orch.orchestration.switch import KillSwitch
+
+_TERMINATE_WITHIN = 1.0
 
 
 class RemoteError(OrchError):
@@ -99,11 +101,9 @@ class Target:
         """
         try:
             function = getattr(_module(self.module, self.file), self.name)
-            function(**self.arguments)
+            finished(functools.partial(function, **self.arguments))
         except BaseException as failure:  # noqa: BLE001 -- also SystemExit
-            said = " ".join(str(failure).split())
-            words = f"{type(failure).__name__}: {said}" if said else repr(failure)
-            raise RemoteError(words, traceback.format_exc()) from None
+            raise RemoteError(words_of(failure), trace_of(failure)) from None
 
 
 class InProcess:
@@ -178,7 +178,7 @@ class InExecutor:
         except RemoteError:
             raise
         except (CancelledError, Exception) as failure:
-            message = f"the executor failed: {type(failure).__name__}: {failure}"
+            message = f"the executor failed: {words_of(failure)}"
             raise RemoteError(message) from failure
 
 
@@ -195,7 +195,11 @@ def executor_of(name: str, limit: int) -> Executor | None:
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(max_workers=min(limit, 61), mp_context=context)
     module, _, function = name.partition(":")
-    made: Executor = getattr(importlib.import_module(module), function)()
+    try:
+        made: Executor = getattr(importlib.import_module(module), function)()
+    except (Exception, SystemExit) as failure:
+        message = f"the executor {name} cannot be made: {words_of(failure)}"
+        raise ConfigError(message) from failure
     return made
 
 
@@ -206,6 +210,10 @@ def close(executor: Executor) -> None:
     executor.shutdown(wait=False, cancel_futures=True)
     for each in processes.values():
         each.terminate()
+    for each in processes.values():
+        each.join(_TERMINATE_WITHIN)
+        if each.is_alive():
+            each.kill()
 
 
 # In the other process.

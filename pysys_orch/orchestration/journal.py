@@ -6,13 +6,14 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pysys_orch.orchestration.calls import Call
+from pysys_orch.orchestration.failures import words_of
 from pysys_orch.orchestration.tally import Tally
 
 log = logging.getLogger("pysys.orch.orchestration")
@@ -38,6 +39,7 @@ class Recorder:
         names: What the events are called.
         file: Where lines are written; None is nowhere.
         head: What is to be known of the run: the first line.
+        initialize: Called in the thread that writes first.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Recorder:
         names: Sequence[str],
         file: Path | None = None,
         head: Mapping[str, Any] = MappingProxyType({}),
+        initialize: Callable[[], object] = lambda: None,
     ) -> None:
+        self._initialize = initialize
         self.tallies = [Tally(name) for name in names]
         self._heads = [f'{{"event": {json.dumps(name)}, ' for name in names]
         self._begin = 0.0
@@ -97,6 +101,7 @@ class Recorder:
     # Inside ---------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._initialize()
         while not self._closing.is_set():
             self._news.wait()
             # More may come: they are written together.
@@ -117,6 +122,8 @@ class Recorder:
                 call = calls.popleft()
                 self.tallies[call.event].add(call, self._begin)
                 lines.append(self._line(call))
+                # Who holds it on, until a time-out perhaps, holds nothing of others.
+                call.failure = call.switch = None
             if lines:
                 self._write("".join(lines))
         finally:
@@ -133,7 +140,7 @@ class Recorder:
         if call.ended:
             ended = f"{call.ended - begin:.6f}"
         if call.failure is not None:
-            said = f"{type(call.failure).__name__}: {call.failure}"
+            said = words_of(call.failure)
             error = f', "error": {json.dumps(said[:_LONGEST_ERROR])}'
         elif call.stack:
             error = f', "error": {json.dumps(call.stack[-_LONGEST_ERROR:])}'
@@ -148,8 +155,10 @@ class Recorder:
     def _write(self, text: str) -> None:
         if self._file is None:
             return
+        left = memoryview(text.encode())
         try:
-            self._file.write(text.encode())
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as failure:
             log.warning("The journal %s ends here: %s", self._file.name, failure)
             self._file = None

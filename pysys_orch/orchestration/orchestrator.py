@@ -8,15 +8,16 @@ import logging
 import sys
 import threading
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
-from pysys_orch.clock import Clock, wake_on_time
-from pysys_orch.orchestration import calls
+from pysys_orch.clock import Bell, Clock, wake_on_time
 from pysys_orch.orchestration.calls import Call, Done, Kind, Outcome
 from pysys_orch.orchestration.description import (
     Description,
@@ -41,10 +42,14 @@ _CRON_PATIENCE = 60.0
 TEARDOWN_LIMIT = 600.0
 
 _FOREVER = float("inf")
+# What does not queue shares this, which stays empty.
+_NO_QUEUE = deque[Firing](maxlen=0)
 _LOOK_EVERY = 0.5
 _AT_ONCE = 256
 _PROGRESS = (10.0, 600.0)
 _KILL_TAKES = 5.0
+_STOPPED = 0.5
+_PYTHONS = {threading.__file__}
 
 
 class Why(StrEnum):
@@ -65,6 +70,10 @@ class Workers(Protocol):
 
     def submit(self, call: Call) -> None:
         """Have a call made."""
+        ...
+
+    def apart(self, call: Call) -> None:
+        """Have a call made at once, whoever else is waiting."""
         ...
 
     def give_up(self, call: Call) -> None:
@@ -105,15 +114,35 @@ class Ending:
         why: Why.
         at: When, in seconds since the beginning.
         stopped_by: The event whose failure ended it; empty if none did.
+        was_killed: Whether an event has set the kill switch, however late.
     """
 
     why: Why
     at: float
     stopped_by: str = ""
+    was_killed: bool = False
 
 
 class _Live:
-    """An event during a run."""
+    """An event during a run.
+
+    There may be very many, most of which wait: what is empty is small, or shared.
+    """
+
+    __slots__ = (
+        "dependents",
+        "event",
+        "faults",
+        "index",
+        "number",
+        "part",
+        "patience",
+        "planned",
+        "queued",
+        "running",
+        "tells",
+        "work",
+    )
 
     def __init__(self, index: int, part: Part, switch: KillSwitch) -> None:
         event = part.event
@@ -123,18 +152,32 @@ class _Live:
         self.work = part.work(switch)
         self.patience = _patience(event)
         # Single operations on these need no lock: workers take calls out of the first.
-        self.running = set[Call]()
-        self.queued = deque[Firing]()
-        self.dependents: list[_Live] = []
+        self.running = dict[Call, None]()
+        is_queued = event.overlap in {Overlap.QUEUE, Overlap.CANCEL}
+        self.queued = deque[Firing]() if is_queued else _NO_QUEUE
+        self.dependents: Sequence[_Live] = ()
         self.faults: list[Call] = []
+        # What fires later because another event has ended.
+        self.planned: list[Firing] = []
+        if part.undo is not None:
+            part.undo(switch)  # which says at once if that cannot be
         # What only the run decides on has numbers of its own.
-        self.numbers = itertools.count(1)
+        self.number = 0
         #: Whether the run wants to know when a call has ended.
         self.tells = (
             part.undo is not None
-            or event.overlap in {Overlap.QUEUE, Overlap.CANCEL}
+            or is_queued
             or event.on_failure.policy is OnFailure.STOP
         )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it runs, or what it has done is still to be undone."""
+        return bool(self.running or self.faults)
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
 
 
 def _patience(event: Event) -> float:
@@ -168,6 +211,7 @@ class Orchestrator:
         progress: Called at sensible moments, with the seconds since the beginning and
             the next firing.
         since: How many seconds of the run are over already.
+        in_force: What it began with, the first time, and has not undone since: names.
     """
 
     def __init__(
@@ -183,7 +227,9 @@ class Orchestrator:
         is_aborting: Callable[[], bool] | None = None,
         progress: Callable[[float, Firing | None], None] | None = None,
         since: float = 0.0,
+        in_force: Collection[str] = (),
     ) -> None:
+        self._in_force = in_force
         self._timeline = timeline
         self._clock = clock
         self._workers = workers
@@ -195,9 +241,9 @@ class Orchestrator:
         self._since = since
         self._begin = 0.0
         self._upcoming: Firing | None = None
-        self._wake = threading.Event()
+        self._wake = Bell()
         self._ended = deque[Call]()
-        self._others = set[Call]()
+        self._others = dict[Call, None]()
         self._agenda: list[_Planned] = []
         self._numbers = itertools.count()
         self._why: Why | None = None
@@ -208,7 +254,7 @@ class Orchestrator:
         for each in self._live:
             if each.event.after is not None:
                 other = names[each.event.after.event]
-                other.dependents.append(each)
+                other.dependents = (*other.dependents, each)
                 other.tells = True
 
     def run(self) -> Ending:
@@ -229,17 +275,18 @@ class Orchestrator:
             self._fire_all()
         finally:
             self._is_ending = True
-            ending = Ending(
-                why=self._why or Why.ABORT,
-                at=self._clock.instant() - self._begin,
-                stopped_by=self._stopped_by,
-            )
+            at = self._clock.instant() - self._begin
             try:
                 self._end_all()
             finally:
-                self._switch.set()
+                self._switch.cancel()
                 self._workers.close()
-        return ending
+        return Ending(
+            why=self._why or Why.ABORT,
+            at=at,
+            stopped_by=self._stopped_by,
+            was_killed=self._switch.was_set,
+        )
 
     # Firing ---------------------------------------------------------------------------
 
@@ -252,7 +299,6 @@ class Orchestrator:
         if self._since:
             self._fire_again()
         while True:
-            self._wake.clear()
             self._upcoming = upcoming
             now = clock.instant()
             self._look(now)
@@ -261,8 +307,8 @@ class Orchestrator:
             for _ in range(_AT_ONCE):
                 if upcoming is None or begin + upcoming.due > now or self._ended:
                     break
-                self._fire(live[upcoming.event], upcoming)
-                upcoming = next(stream, None)
+                firing, upcoming = upcoming, next(stream, None)
+                self._fire(live[firing.event], firing)
             else:
                 continue
             if self._ended:
@@ -275,14 +321,19 @@ class Orchestrator:
                 until = min(until, agenda[0].at)
             if self._is_aborting is not None:
                 until = min(until, now + _LOOK_EVERY)
-            clock.wait_until(until, self._wake)
+            if not clock.wait_until(until, self._wake):
+                # What it was set for is looked at after this.
+                self._wake.clear()
 
     def _fire_again(self) -> None:
         """Fire what a run begins with that goes on."""
         for live in self._live:
+            if live.part.undo is not None and live.event.name in self._in_force:
+                self._other(live, Kind.UNDO, live.part.undo, live.next_number())
+        for live in self._live:
             if live.event.at_resume:
                 phase = self._timeline.phase(self._since)
-                firing = Firing(self._since, live.index, next(live.numbers), phase)
+                firing = Firing(self._since, live.index, live.next_number(), phase)
                 self._submit(live, firing, _FOREVER, Kind.RESUME)
 
     def _look(self, now: float) -> None:
@@ -305,7 +356,7 @@ class Orchestrator:
         latest = due + live.patience if firing.ordinal > 1 else _FOREVER
         if now > latest:
             self._pass_over(live, firing, Outcome.MISSED)
-        elif live.running and not self._may_overlap(live, firing, now):
+        elif live.is_busy and not self._may_overlap(live, firing, now):
             return
         else:
             self._submit(live, firing, latest, Kind.SCHEDULED)
@@ -326,10 +377,9 @@ class Orchestrator:
             call.kill = getattr(call.work, "kill", None)
         if live.part.undo is not None:
             live.faults.append(call)
-        live.running.add(call)
+        live.running[call] = None
         if live.event.timeout_sec is not None:
-            at = self._clock.instant() + live.event.timeout_sec
-            self._plan(at, partial(self._time_out, call))
+            self._plan_time_out(call, live.event.timeout_sec)
         self._workers.submit(call)
 
     def _may_overlap(self, live: _Live, firing: Firing, now: float) -> bool:
@@ -346,16 +396,23 @@ class Orchestrator:
                 live.queued.append(firing)
                 for call in tuple(live.running):
                     self._cancel(call)
+                    call.limit = event.grace_sec
                     at = now + event.grace_sec
                     self._plan(at, partial(self._end_hard, call, Outcome.TIMED_OUT))
             case _:
                 self._pass_over(live, firing, Outcome.SKIPPED)
         return False
 
-    def _pass_over(self, live: _Live, firing: Firing, outcome: Outcome) -> None:
+    def _pass_over(
+        self,
+        live: _Live,
+        firing: Firing,
+        outcome: Outcome,
+        kind: Kind = Kind.SCHEDULED,
+    ) -> None:
         """Write down a firing of which nothing comes."""
         due = self._begin + firing.due
-        call = Call(live.index, firing.ordinal, firing.phase, due, live.work)
+        call = Call(live.index, firing.ordinal, firing.phase, due, live.work, kind=kind)
         call.outcome = outcome
         self._recorder.add(call)
 
@@ -365,7 +422,7 @@ class Orchestrator:
         """Take note of a call that has ended; called where it was made."""
         live = self._live[call.event]
         try:
-            self._home(call).remove(call)
+            del self._home(call)[call]
         except KeyError:
             return  # it was given up
         self._recorder.add(call)
@@ -373,7 +430,7 @@ class Orchestrator:
             self._ended.append(call)
             self._wake.set()
 
-    def _home(self, call: Call) -> set[Call]:
+    def _home(self, call: Call) -> dict[Call, None]:
         if call.kind is Kind.UNDO or call.kind is Kind.TEARDOWN:
             return self._others
         return self._live[call.event].running
@@ -383,7 +440,6 @@ class Orchestrator:
         live = self._live[call.event]
         if call.kind in {Kind.UNDO, Kind.TEARDOWN}:
             return
-        now = self._clock.instant()
         failed = call.outcome.is_failure
         if failed and live.event.on_failure.policy is OnFailure.STOP:
             self._why = self._why or Why.FAILURE
@@ -396,44 +452,62 @@ class Orchestrator:
                 self._plan(call.ended + lasts, partial(self._undo, live, call))
         if call.outcome is Outcome.OK or failed:
             for each in live.dependents:
-                self._fire_after(each, failed=failed, now=now)
-        if live.queued and not live.running:
+                self._fire_after(each, failed=failed)
+        self._fire_queued(live)
+
+    def _fire_queued(self, live: _Live) -> None:
+        if live.queued and not live.is_busy and not self._is_ending:
             self._submit(live, live.queued.popleft(), _FOREVER, Kind.SCHEDULED)
 
-    def _fire_after(self, live: _Live, *, failed: bool, now: float) -> None:
-        after = live.event.after
+    def _fire_after(self, live: _Live, *, failed: bool) -> None:
+        event, after = live.event, live.event.after
         if after is None or after.on is (On.SUCCESS if failed else On.FAILURE):
             return
-
-        def fire() -> None:
-            due = max(now + after.delay_sec, self._begin) - self._begin
-            phase = self._timeline.phase(due)
-            firing = Firing(due, live.index, next(live.numbers), phase)
-            if not live.running or self._may_overlap(live, firing, now):
-                self._submit(live, firing, _FOREVER, Kind.AFTER)
-
-        if after.delay_sec:
-            self._plan(now + after.delay_sec, fire)
+        due = self._clock.instant() + after.delay_sec - self._begin
+        phase = self._timeline.phase(due)
+        begin, end = event.start_after or 0.0, event.end_after
+        if due < begin or (end is not None and due > end):
+            return
+        if event.phases and phase not in event.phases:
+            return
+        if event.count is not None and live.number >= event.count:
+            return
+        firing = Firing(due, live.index, live.next_number(), phase)
+        if self._is_ending:
+            self._pass_over(live, firing, Outcome.CANCELLED, Kind.AFTER)
+        elif after.delay_sec:
+            live.planned.append(firing)
+            at = self._begin + due
+            self._plan(at, partial(self._fire_planned, live, firing))
         else:
-            fire()
+            self._fire_now(live, firing)
+
+    def _fire_planned(self, live: _Live, firing: Firing) -> None:
+        live.planned.remove(firing)
+        self._fire_now(live, firing)
+
+    def _fire_now(self, live: _Live, firing: Firing) -> None:
+        now = self._clock.instant()
+        if not live.is_busy or self._may_overlap(live, firing, now):
+            self._submit(live, firing, _FOREVER, Kind.AFTER)
 
     def _undo(self, live: _Live, fault: Call) -> None:
         if fault in live.faults and live.part.undo is not None:
             call = self._other(live, Kind.UNDO, live.part.undo, fault.ordinal)
             live.faults.remove(fault)
-            limit = live.event.timeout_sec or TEARDOWN_LIMIT
-            self._plan(self._clock.instant() + limit, partial(self._time_out, call))
+            self._plan_time_out(call, live.event.timeout_sec or TEARDOWN_LIMIT)
 
     def _other(self, live: _Live, kind: Kind, work: Work, ordinal: int) -> Call:
         """Have something done that is not in the timeline."""
         now = self._clock.instant()
         phase = self._timeline.phase(now - self._begin)
-        switch = KillSwitch()
+        switch = KillSwitch(self._switch)
         call = Call(live.index, ordinal, phase, now, work(switch), _FOREVER, kind)
         call.switch = switch
         call.kill = getattr(call.work, "kill", None)
-        self._others.add(call)
-        self._workers.submit(call)
+        self._others[call] = None
+        # Whatever hangs elsewhere, this is done.
+        self._workers.apart(call)
         return call
 
     # What does not end ----------------------------------------------------------------
@@ -441,18 +515,28 @@ class Orchestrator:
     def _plan(self, at: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, _Planned(at, next(self._numbers), what))
 
-    def _time_out(self, call: Call) -> None:
+    def _plan_time_out(self, call: Call, limit: float, *, more: float = 0.0) -> None:
+        """Have a call end when its time is over, some seconds *more* from now."""
+        at = self._clock.instant() + (more or limit)
+        # What has ended is not to wait for its time-out, with all that it holds.
+        self._plan(at, partial(self._time_out, weakref.ref(call), limit, at))
+
+    def _time_out(self, held: weakref.ref[Call], limit: float, at: float) -> None:
         """End a call whose time is over, if it has been running for so long."""
-        if call not in self._home(call):
+        call = held()
+        if call is None or call not in self._home(call):
             return
         event = self._live[call.event].event
-        limit = event.timeout_sec or TEARDOWN_LIMIT
         now = self._clock.instant()
         begun = call.started or now
         if begun + limit > now:
-            self._plan(begun + limit, partial(self._time_out, call))
+            self._plan_time_out(call, limit, more=begun + limit - now)
             return
-        call.ruling = Outcome.TIMED_OUT
+        if now - at > _STOPPED:
+            # This whole process stood still: the call may be about to end.
+            self._plan_time_out(call, limit, more=_STOPPED)
+            return
+        call.ruling, call.limit = Outcome.TIMED_OUT, limit
         call.stack = stack_of(call)
         log.warning(
             "%s: firing %d has not ended within %g s, and is told to\n%s",
@@ -486,7 +570,7 @@ class Orchestrator:
     def _leave(self, call: Call) -> None:
         """Do without a call that does not end."""
         try:
-            self._home(call).remove(call)
+            del self._home(call)[call]
         except KeyError:
             return
         if call.is_made:
@@ -494,7 +578,7 @@ class Orchestrator:
         else:
             call.is_cancelled = True
             call.ruling = Outcome.CANCELLED
-        left = call.left_behind(call.ruling or Outcome.ABANDONED)
+        left = call.left_behind(call.ruling or Outcome.ABANDONED, self._clock.instant())
         faults = self._live[call.event].faults
         if call in faults:
             faults[faults.index(call)] = left
@@ -511,6 +595,8 @@ class Orchestrator:
         for live in self._live:
             while live.queued:
                 self._pass_over(live, live.queued.popleft(), Outcome.CANCELLED)
+            for firing in live.planned:
+                self._pass_over(live, firing, Outcome.CANCELLED, Kind.AFTER)
         self._end_running()
         for call in tuple(self._others):
             self._see_through(call)
@@ -522,15 +608,16 @@ class Orchestrator:
                 )
         for index in self._timeline.teardown():
             live = self._live[index]
-            number = next(live.numbers)
+            number = live.next_number()
             self._see_through(self._other(live, Kind.TEARDOWN, live.part.work, number))
 
     def _end_running(self) -> None:
         running = [call for live in self._live for call in tuple(live.running)]
         if self._why is Why.TIME:
             # What was due is begun, however little time there was for it.
-            self._wait_for(lambda: all(each.started for each in running), self._grace())
-        self._switch.set()
+            grace = max(map(self._grace_of, running), default=0.0)
+            self._wait_for(lambda: all(each.started for each in running), grace)
+        self._switch.cancel()
         for call in running:
             if call.switch is not None:
                 call.switch.cancel()
@@ -545,9 +632,6 @@ class Orchestrator:
 
     def _grace_of(self, call: Call) -> float:
         return self._live[call.event].event.grace_sec
-
-    def _grace(self) -> float:
-        return max((each.event.grace_sec for each in self._live), default=0.0)
 
     def _see_through(self, call: Call) -> None:
         """Wait until a call has ended, for as long as it may take."""
@@ -564,10 +648,12 @@ class Orchestrator:
 
         self._wait_for(is_over, limit)
         if call in home:
-            call.ruling = Outcome.TIMED_OUT
+            now = self._clock.instant()
+            call.ruling, call.limit = Outcome.TIMED_OUT, round(now - begin, 1)
             call.stack = stack_of(call)
             self._cancel(call)
-            self._wait_for(partial(_is_gone, call, home), event.grace_sec)
+            grace = _LOOK_EVERY if now < begin + limit else event.grace_sec
+            self._wait_for(partial(_is_gone, call, home), grace)
             self._give_up(call, Outcome.TIMED_OUT)
 
     def _give_up(self, call: Call, outcome: Outcome) -> None:
@@ -596,10 +682,10 @@ class Orchestrator:
         every = min(max(self._total / 20, shortest), longest)
 
         def tell() -> None:
+            at = self._clock.instant()
+            self._plan(at + every, tell)
             if self._progress is not None:
-                at = self._clock.instant()
                 self._progress(at - self._begin, self._upcoming)
-                self._plan(at + every, tell)
 
         self._plan(now + every, tell)
 
@@ -614,6 +700,11 @@ def stack_of(call: Call) -> str:
     if frame is None or not call.started or call.kill is not None:
         return ""
     frames = traceback.extract_stack(frame)
-    # What comes before the event itself is ours.
-    ours = [at for at, each in enumerate(frames) if each.filename == calls.__file__]
-    return "".join(traceback.format_list(frames[max(ours, default=-1) + 1 :]))
+    # What comes before the event itself is ours, or Python's.
+    theirs = itertools.dropwhile(_is_ours, frames)
+    return "".join(traceback.format_list(list(theirs) or frames))
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    folder = Path(__file__).parent
+    return Path(frame.filename).parent == folder or frame.filename in _PYTHONS

@@ -9,7 +9,9 @@ import queue
 import threading
 from collections.abc import Mapping
 from multiprocessing.managers import SyncManager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from pysys_orch.orchestration.failures import words_of
 
 log = logging.getLogger("pysys.orch.orchestration")
 
@@ -46,10 +48,18 @@ class ResultReporter:
         failure_count: How much there was of that.
     """
 
+    failures: list[str]
+    failure_count: int
+
     def __init__(self, results: Any) -> None:  # noqa: ANN401 -- any queue
         self.results = results
-        self.failures: list[str] = []
-        self.failure_count = 0
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Have what counts there, whatever the constructor of a subclass does."""
+        made = super().__new__(cls)
+        made.failures = []
+        made.failure_count = 0
+        return made
 
     def add_result(self, result: object) -> None:
         """Report something. Threads and processes may.
@@ -96,9 +106,9 @@ class ResultReporter:
             self.on_result()
         except queue.Empty:
             return
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:
             log.exception("A result could not be handled")
-            self.fail(f"on_result failed with {type(failure).__name__}: {failure}")
+            self.fail(f"on_result failed with {words_of(failure)}")
 
 
 def is_error(result: object) -> bool:

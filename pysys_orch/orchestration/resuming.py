@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -12,8 +13,10 @@ from typing import Any
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.inputs import utf8_text
+from pysys_orch.orchestration.calls import Kind
 from pysys_orch.orchestration.description import Description
 from pysys_orch.orchestration.journal import JOURNAL
+from pysys_orch.orchestration.summary import span
 from pysys_orch.orchestration.timeline import Timeline
 
 
@@ -27,6 +30,7 @@ class Resumed:
         last: When the last firing was due that is in its journal, in seconds.
         seed: What decides on all that is random.
         missed: How many firings of each event fell into the gap.
+        lines: What the journal says of the firings until then.
     """
 
     begin: datetime
@@ -34,6 +38,15 @@ class Resumed:
     last: float
     seed: int
     missed: Counter[str]
+    lines: Sequence[Mapping[str, Any]] = ()
+
+    def in_force(self) -> set[str]:
+        """Return the events that were not undone since they were fired the last time.
+
+        Those without an undo are among them.
+        """
+        last = {each["event"]: each["kind"] for each in self.lines if each["started"]}
+        return {name for name, kind in last.items() if kind != Kind.UNDO}
 
 
 def resume(folder: Path, description: Description, now: datetime) -> Resumed:
@@ -60,6 +73,7 @@ def resume(folder: Path, description: Description, now: datetime) -> Resumed:
         )
         raise ConfigError(message)
     last = float(head["since"])
+    fired = []
     for line in lines[1:]:
         try:
             said = _read(file, line)
@@ -68,9 +82,17 @@ def resume(folder: Path, description: Description, now: datetime) -> Resumed:
         if "why" in said:
             message = f"{file} has come to its end: {said['why']}. Run it anew"
             raise ConfigError(message)
-        last = max(last, float(said.get("due", 0.0)))
+        if "event" in said:
+            fired.append(said)
+            last = max(last, float(said["due"]))
     begin = datetime.fromisoformat(head["begin"])
     since = (now - begin).total_seconds()
+    if since >= description.total:
+        message = (
+            f"{file} is of a run that would be over since "
+            f"{span(round(since - description.total))}: run it anew"
+        )
+        raise ConfigError(message)
     seed = int(head["seed"])
     gap = Timeline(description, seed=seed, begin=begin, since=last)
     missed = Counter(
@@ -78,7 +100,9 @@ def resume(folder: Path, description: Description, now: datetime) -> Resumed:
         for each in takewhile(lambda each: each.due < since, gap)
         if each.due > last
     )
-    return Resumed(begin=begin, since=since, last=last, seed=seed, missed=missed)
+    return Resumed(
+        begin=begin, since=since, last=last, seed=seed, missed=missed, lines=fired
+    )
 
 
 def _read(file: Path, line: str) -> dict[str, Any]:

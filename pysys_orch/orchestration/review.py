@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +104,11 @@ def _said(file: Path) -> Iterator[dict[str, Any]]:
         # The kill may have cut off the last one.
         with suppress(json.JSONDecodeError):
             said = json.loads(line)
-            if isinstance(said, dict):
+            if isinstance(said, dict) and said.keys() & {
+                "orchestration",
+                "event",
+                "why",
+            }:
                 yield said
 
 
@@ -116,11 +120,12 @@ def _tallies(lines: list[dict[str, Any]]) -> list[Tally]:
     found: dict[str, Tally] = {}
     for line in lines:
         tally = found.setdefault(line["event"], Tally(line["event"]))
-        tally.add(_call(line), 0.0)
+        tally.add(call_of(line), 0.0)
     return list(found.values())
 
 
-def _call(line: dict[str, Any]) -> Call:
+def call_of(line: Mapping[str, Any]) -> Call:
+    """Return the firing that a line of a journal is about, with a beginning of 0."""
     call = Call(
         0,
         line["ordinal"],

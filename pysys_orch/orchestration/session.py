@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pysys_orch.clock import Clock
+from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration import isolation
 from pysys_orch.orchestration.calls import Threads
@@ -24,7 +24,8 @@ from pysys_orch.orchestration.events import (
     Library,
     bind,
 )
-from pysys_orch.orchestration.fixtures import Scope
+from pysys_orch.orchestration.failures import trace_of, words_of
+from pysys_orch.orchestration.fixtures import FixtureError, Scope
 from pysys_orch.orchestration.isolation import InExecutor, InProcess, Target
 from pysys_orch.orchestration.journal import Recorder
 from pysys_orch.orchestration.orchestrator import (
@@ -37,6 +38,7 @@ from pysys_orch.orchestration.orchestrator import (
 from pysys_orch.orchestration.reading import Draft, Problem
 from pysys_orch.orchestration.reporter import ResultReporter, SharedQueue
 from pysys_orch.orchestration.resuming import Resumed
+from pysys_orch.orchestration.review import call_of
 from pysys_orch.orchestration.switch import KillSwitch
 from pysys_orch.orchestration.tally import Tally
 from pysys_orch.orchestration.timeline import Firing, Timeline
@@ -47,6 +49,7 @@ log = logging.getLogger("pysys.orch.orchestration")
 _REPORTER = "result_reporter"
 _QUEUE = "report_queue"
 _ABORTED_LIMIT = 10.0
+_LOOK_EVERY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Surroundings:
             next firing, and what became of each event so far.
         resumed: Where it goes on; None if it begins.
         head: What else the first line of the journal says.
+        through: What a fixture may raise without having failed: to skip a test.
     """
 
     clock: Clock
@@ -75,6 +79,7 @@ class Surroundings:
     progress: Callable[[float, Firing | None, Sequence[Tally]], None] | None = None
     resumed: Resumed | None = None
     head: Mapping[str, Any] = field(default_factory=dict)
+    through: tuple[type[BaseException], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +150,12 @@ class Session:
             FixtureError: A fixture could not be set up; the others are torn down.
         """
         self._clock = around.clock
-        scope = Scope(self._library.fixtures())
-        monitor = _Monitor(around.initialize)
+        scope = Scope(self._library.fixtures(), around.through)
+        monitor = _Monitor(around)
         teardowns: list[str] = []
         executor = None
         try:
-            for name in self._needed():
-                scope.get(name)
+            self._set_up(scope, around)
             if scope.has(_REPORTER):
                 monitor.start(scope.get(_REPORTER))
             executor = isolation.executor_of(
@@ -160,7 +164,7 @@ class Session:
             parts = [self._part(each, scope, executor, around) for each in self._bound]
             recorder, ending = self._orchestrate(parts, around)
         finally:
-            self.switch.set()
+            self.switch.cancel()
             if executor is not None:
                 isolation.close(executor)
             for name, rest in scope.rests():
@@ -168,14 +172,14 @@ class Session:
                     monitor.stop()
                 teardowns += _torn_down(name, rest, around)
             monitor.stop()
-        reporter = monitor.reporter
+        reported, count = monitor.reported()
         judgements = judge(
             self.description,
             recorder.tallies,
             ending,
-            reported=getattr(reporter, "failures", ()),
-            reported_count=getattr(reporter, "failure_count", 0),
-            teardowns=teardowns,
+            reported=reported,
+            reported_count=count,
+            others=[*teardowns, *monitor.failures],
         )
         return Report(
             description=self.description,
@@ -187,15 +191,29 @@ class Session:
 
     # Inside ---------------------------------------------------------------------------
 
-    def _needed(self) -> Iterator[str]:
-        """Yield the fixtures that are needed, in the order in which they are set up."""
-        yield from self.description.unref_setup_fixtures
+    def _set_up(self, scope: Scope, around: Surroundings) -> None:
+        """Set up the fixtures, in the order in which they are needed.
+
+        Raises:
+            FixtureError: One failed, or has not ended when all was to end.
+        """
+        names = list(self.description.unref_setup_fixtures)
         for each in self._bound:
             for bound in (each.action, each.undo):
-                for name in () if bound is None else bound.fixtures:
-                    yield name
-                    if name == _QUEUE:
-                        yield _REPORTER
+                names += () if bound is None else bound.fixtures
+
+        def set_up() -> None:
+            for name in names:
+                scope.get(name)
+            if scope.has(_QUEUE):
+                scope.get(_REPORTER)
+
+        failure = aside(set_up, "set-up", around, limit=float("inf"))
+        if isinstance(failure, TimeoutError):
+            message = f"fixtures were not set up: {failure}"
+            raise FixtureError(message)
+        if failure is not None:
+            raise failure
 
     def _orchestrate(
         self, parts: Sequence[Part], around: Surroundings
@@ -217,7 +235,15 @@ class Session:
                 "seed": seed,
                 **around.head,
             },
+            around.initialize,
         )
+        if around.resumed is not None:
+            # What has failed before has failed.
+            names = [each.name for each in description.events]
+            for line in around.resumed.lines:
+                if line["event"] in names:
+                    tally = recorder.tallies[names.index(line["event"])]
+                    tally.add(call_of(line), 0.0)
         timeline = Timeline(description, seed=seed, begin=begin, since=since)
         workers = around.workers or Threads(
             around.clock, limit=description.max_workers, initialize=around.initialize
@@ -238,6 +264,7 @@ class Session:
             is_aborting=around.is_aborting,
             progress=progress,
             since=since,
+            in_force=around.resumed.in_force() if around.resumed else (),
         )
         tail: dict[str, Any] = {"why": "it was interrupted"}
         try:
@@ -266,6 +293,7 @@ class Session:
             work=work,
             undo=undo,
             is_made_for_each=event.isolation is Isolation.PROCESS
+            or event.retries > 0
             or (wants_switch and can_end),
         )
 
@@ -332,19 +360,27 @@ class Retried:
         self.kill = getattr(work, "kill", None)
 
     def __call__(self) -> object:
-        """Do it, until it does not fail or has failed too often."""
+        """Do it, until it does not fail, has failed too often, or is to end."""
         for left in reversed(range(self._retries + 1)):
             try:
                 return self._work()
             except Exception as failure:
-                if not left or self._switch.is_set():
+                if not left or self._is_to_end():
                     raise
-                log.info("Tried again in %g s: %s", self._delay, failure)
-            self._clock.wait_until(self._clock.instant() + self._delay, _never)
+                log.info("Tried again in %g s: %s", self._delay, words_of(failure))
+                if self._pauses():
+                    raise
         raise AssertionError(self._retries)
 
+    def _is_to_end(self) -> bool:
+        return self._switch.is_set()
 
-_never = threading.Event()
+    def _pauses(self) -> bool:
+        """Wait before the next time; return whether there is to be none."""
+        if isinstance(self._clock, SystemClock):
+            return self._switch.wait(self._delay)
+        self._clock.wait_until(self._clock.instant() + self._delay, threading.Event())
+        return self._is_to_end()
 
 
 def _unportable(draft: Draft, bound: Sequence[BoundEvent]) -> list[Problem]:
@@ -381,14 +417,15 @@ def _result_reporter(report_queue: Any) -> ResultReporter:  # noqa: ANN401 -- a 
 class _Monitor:
     """Has a reporter look at its queue, in a thread."""
 
-    def __init__(self, initialize: Callable[[], object]) -> None:
-        self.reporter: Any = None
-        self._initialize = initialize
+    def __init__(self, around: Surroundings) -> None:
+        self.failures: list[str] = []
+        self._reporter: Any = None
+        self._around = around
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, reporter: Any) -> None:  # noqa: ANN401 -- a user may have made it
-        self.reporter = reporter
+        self._reporter = reporter
         self._thread = threading.Thread(
             target=self._run, name="orchestration-reporter", daemon=True
         )
@@ -398,39 +435,70 @@ class _Monitor:
         """Have it look for the last time."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(TEARDOWN_LIMIT)
+            if not _joined(self._thread, self._around, TEARDOWN_LIMIT):
+                self.failures.append("the reporter had not handled all in the end")
+            self._thread = None
+
+    def reported(self) -> tuple[Sequence[str], int]:
+        """Return what was reported as errors, and how much there was of it."""
+        failures = getattr(self._reporter, "failures", ())
+        return failures, getattr(self._reporter, "failure_count", len(failures))
 
     def _run(self) -> None:
-        self._initialize()
+        self._around.initialize()
         try:
-            self.reporter.monitor(self._stop)
-        except Exception as failure:
+            self._reporter.monitor(self._stop)
+        except BaseException as failure:
             log.exception("The reporter failed")
-            words = f"monitor failed with {type(failure).__name__}: {failure}"
-            if isinstance(self.reporter, ResultReporter):
-                self.reporter.fail(words)
+            self.failures.append(f"the reporter failed: {words_of(failure)}")
 
 
 def _torn_down(
     name: str, rest: Callable[[], None], around: Surroundings
 ) -> Iterator[str]:
     """Tear a fixture down; yield what goes wrong."""
-    failures: list[str] = []
+    failure = aside(rest, f"teardown-{name}", around, limit=TEARDOWN_LIMIT)
+    if failure is not None:
+        log.error("Fixture %s could not be torn down:\n%s", name, trace_of(failure))
+        yield f"fixture {name!r} could not be torn down: {words_of(failure)}"
+
+
+def aside(
+    work: Callable[[], None], name: str, around: Surroundings, *, limit: float
+) -> BaseException | None:
+    """Do something in a thread of its own, and wait for it no longer than may be.
+
+    Args:
+        work: What it is.
+        name: What the thread is called.
+        around: What says that all is to end, which leaves it ten seconds.
+        limit: Seconds it may take.
+
+    Returns:
+        What it raised; a `TimeoutError` if it has not ended.
+    """
+    failures: list[BaseException] = []
 
     def run() -> None:
         around.initialize()
         try:
-            rest()
-        except BaseException as failure:
-            log.exception("Fixture %s could not be torn down", name)
-            failures.append(f"{type(failure).__name__}: {failure}")
+            work()
+        except BaseException as failure:  # noqa: BLE001 -- the caller decides
+            failures.append(failure)
 
-    thread = threading.Thread(target=run, name=f"teardown-{name}", daemon=True)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
-    aborting = around.is_aborting is not None and around.is_aborting()
-    limit = _ABORTED_LIMIT if aborting else TEARDOWN_LIMIT
-    thread.join(limit)
-    if thread.is_alive():
-        yield f"fixture {name!r} was not torn down within {limit:g} s"
-    for each in failures:
-        yield f"fixture {name!r} could not be torn down: {each}"
+    if not _joined(thread, around, limit):
+        return TimeoutError("it had not ended when nobody could wait any longer")
+    return failures[0] if failures else None
+
+
+def _joined(thread: threading.Thread, around: Surroundings, limit: float) -> bool:
+    """Wait for a thread, as long as that may take; return whether it has ended."""
+    waited = aborted = 0.0
+    while thread.is_alive() and waited < limit and aborted < _ABORTED_LIMIT:
+        thread.join(_LOOK_EVERY)
+        waited += _LOOK_EVERY
+        if around.is_aborting is not None and around.is_aborting():
+            aborted += _LOOK_EVERY
+    return not thread.is_alive()

@@ -75,7 +75,7 @@ def lateness(tallies: Sequence[Tally]) -> str:
     """Return what is to be said about a run that was late; empty if it was not."""
     times = Counter[int]()
     for each in tallies:
-        times.update(each.times["lateness"])
+        times.update(each.times.get("lateness", {}))
     late = percentiles("lateness", times).get("lateness_p99_ms", 0.0)
     if late <= _LATE_MS:
         return ""

@@ -25,6 +25,8 @@ class KillSwitch:
         # Nobody ever reads what is written: it is there for all, for ever.
         self._reader, self._writer = multiprocessing.Pipe(duplex=False)
         self._whole = whole
+        if whole is None:
+            self._asked, self._asker = multiprocessing.Pipe(duplex=False)
         self.is_noticed = False
 
     def is_set(self) -> bool:
@@ -35,10 +37,17 @@ class KillSwitch:
         """End the run, and have the test fail."""
         if self._whole is not None:
             self._whole.set()
+        elif not self.was_set:
+            self._asker.send_bytes(b"!")
         self.cancel()
 
+    @property
+    def was_set(self) -> bool:
+        """Whether somebody has set it, and the run has not only come to its end."""
+        return self._asked.poll(0) if self._whole is None else self._whole.was_set
+
     def cancel(self) -> None:
-        """End the call that has this one, and nothing else."""
+        """End the call, or the run, that has this one, and nothing else."""
         if not self.is_set():
             self._writer.send_bytes(b"!")
             self.is_noticed = True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 
 from pysys_orch.orchestration.calls import Call, Kind, Outcome
+from pysys_orch.orchestration.failures import trace_of, words_of
 from pysys_orch.orchestration.thresholds import PERCENTILES, TIMES
 
 # Microseconds above this are rounded to so many bits, which is 0.1 %.
@@ -37,6 +37,7 @@ class Trouble:
         outcome: How it ended.
         words: What it raised, or where it hung, on one line.
         trace: The same with all there is to know.
+        limit: After how many seconds it was told to end; None if it was not.
     """
 
     ordinal: int
@@ -45,6 +46,7 @@ class Trouble:
     outcome: Outcome
     words: str
     trace: str = ""
+    limit: float | None = None
 
 
 @dataclass(slots=True)
@@ -54,7 +56,8 @@ class Tally:
     Attributes:
         name: What the event is called.
         counts: How many ended how.
-        times: For each of `TIMES`, how often it took how many microseconds.
+        times: For each of `TIMES`, how often it took how many microseconds; empty as
+            long as nothing did.
         ran: How often the event was called.
         first: The first firing that went wrong.
         abandoned: The first one that still ran in the end.
@@ -63,9 +66,7 @@ class Tally:
 
     name: str
     counts: Counter[Outcome] = field(default_factory=Counter)
-    times: dict[str, dict[int, int]] = field(
-        default_factory=lambda: {each: {} for each in TIMES}
-    )
+    times: dict[str, dict[int, int]] = field(default_factory=dict)
     ran: int = 0
     first: Trouble | None = None
     abandoned: Trouble | None = None
@@ -89,6 +90,8 @@ class Tally:
         self.ran += 1
         if not call.ended:
             return
+        if not self.times:
+            self.times = {each: {} for each in TIMES}
         due, started, ended = call.due, call.started, call.ended
         took = (started - due, ended - started, ended - due)
         for times, seconds in zip(self.times.values(), took, strict=True):
@@ -109,7 +112,10 @@ class Tally:
     def failed(self) -> int:
         """How often something went wrong with it."""
         return sum(
-            count for outcome, count in self.counts.items() if outcome.is_failure
+            count
+            # Others may be counting.
+            for outcome, count in tuple(self.counts.items())
+            if outcome.is_failure
         )
 
     def figures(self) -> dict[str, float]:
@@ -127,13 +133,17 @@ class Tally:
         return found
 
     def _trouble(self, call: Call, begin: float) -> None:
+        if call.kind is Kind.UNDO:
+            is_known = self.undone is not None
+        else:
+            is_known = self.first is not None
+        if is_known and (self.abandoned or call.outcome is not Outcome.ABANDONED):
+            return
         failure = None if call.ruling else call.failure
         words = " ".join("".join(call.stack.splitlines()[:2]).split())
         trace = call.stack
         if failure is not None:
-            said = " ".join(str(failure).split())
-            words = f"{type(failure).__name__}: {said}" if said else repr(failure)
-            trace = "".join(traceback.format_exception(failure))
+            words, trace = words_of(failure), trace_of(failure)
         trouble = Trouble(
             ordinal=call.ordinal,
             due=call.due - begin,
@@ -141,6 +151,7 @@ class Tally:
             outcome=call.outcome,
             words=words[:_LONGEST_WORDS],
             trace=trace,
+            limit=call.limit,
         )
         if call.kind is Kind.UNDO:
             self.undone = self.undone or trouble

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import pysys.constants
 from pysys.basetest import BaseTest
 from pysys.constants import BLOCKED, PASSED
+from pysys.exceptions import AbortExecution
 from pysys.perf.api import PerformanceUnit
 from pysys.utils.threadutils import createThreadInitializer
 
@@ -57,6 +58,7 @@ class OrchestrationFront:
     def setup(self, owner: Any) -> None:
         """Work for *owner*, a test; nothing is done until it is used."""
         self._owner = owner
+        self._count = 0
 
     def orchestrate(
         self,
@@ -137,11 +139,12 @@ class OrchestrationFront:
         return file
 
     def _hours(self) -> float | None:
-        said = self._owner.runner.getXArg("runtimeHours", "")
+        said = self._owner.runner.xargs.get("runtimeHours", "")
         if said == "":
             return None
         try:
-            return float(said)
+            # Without a value it is True, which is a number, too.
+            return float("" if isinstance(said, bool) else said)
         except ValueError:
             message = f"-XruntimeHours is a number of hours, got {said!r}"
             raise ConfigError(message) from None
@@ -181,15 +184,24 @@ class OrchestrationFront:
         around = Surroundings(
             clock=clock,
             seed=seed,
-            journal=Path(owner.output, JOURNAL),
+            journal=self._journal(),
             initialize=createThreadInitializer(owner),
             is_aborting=lambda: bool(owner.isRunnerAborting),
             progress=partial(_tell, description),
             resumed=self._resumed(description, clock.stamp()),
+            through=(AbortExecution,),
         )
         report = session.run(around)
         self._conclude(report)
         return report
+
+    def _journal(self) -> Path:
+        """Return where nobody has written yet: a test may orchestrate again."""
+        file = Path(self._owner.output, JOURNAL)
+        self._count += 1
+        if self._count == 1:
+            return file
+        return file.with_stem(f"{file.stem}.{self._count}")
 
     def _resumed(self, description: Description, now: datetime) -> Resumed | None:
         said = self._owner.runner.getXArg("resumeOrch", "")
@@ -245,6 +257,13 @@ class OrchestrationFront:
 
     def _report_figures(self, report: Report) -> None:
         named = Counter(each.name for each in report.tallies)
+        # PySys wants keys that no other test has, nor this one in another mode.
+        parts = [self._owner.descriptor.id]
+        if report.description.test_name not in parts[0]:
+            parts.append(report.description.test_name)
+        if self._count > 1:
+            parts.append(str(self._count))
+        name = " ".join(parts)
         for event, tally in zip(
             report.description.events[:_MOST_REPORTED], report.tallies, strict=False
         ):
@@ -254,11 +273,9 @@ class OrchestrationFront:
             for figure in _REPORTED:
                 if figure in figures and named[tally.name] == 1:
                     time, percentile, _ = figure.split("_")
-                    of = f"{report.description.test_name} {tally.name}"
-                    mode = f" in {self._owner.mode}" if self._owner.mode else ""
                     self._owner.reportPerformanceResult(
                         figures[figure] * 1_000_000,
-                        f"Orchestration {of}: {time} {percentile}{mode}",
+                        f"Orchestration {name} {tally.name}: {time} {percentile}",
                         PerformanceUnit("ns", biggerIsBetter=False),
                     )
 
@@ -346,6 +363,14 @@ class DescribedTest(OrchestrationTest):
     def execute(self) -> None:
         """Fire its events."""
         wanted = str(self.runner.getXArg("runOrch", ""))
+        there = [
+            name_of(Path(each.userData["orchestrationFile"]))
+            for each in self.runner.descriptors
+            if "orchestrationFile" in each.userData
+        ]
+        if wanted and wanted not in there:
+            hint = nearest(wanted, [each for each in there if each is not None])
+            self.abort(BLOCKED, f"-XrunOrch={wanted}: there is no such test{hint}")
         if wanted and wanted != name_of(Path(self.orchestrationFile)):
             self.skipTest(f"-XrunOrch={wanted} names another one")
         self.orchestrate(self.orchestrationFile)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pysys_orch.orchestration.calls import Kind, Outcome
 from pysys_orch.orchestration.description import Description, Event, OnFailure
-from pysys_orch.orchestration.orchestrator import TEARDOWN_LIMIT, Ending, Why
+from pysys_orch.orchestration.orchestrator import Ending, Why
 from pysys_orch.orchestration.tally import Tally, Trouble
 from pysys_orch.orchestration.thresholds import Threshold
 
@@ -42,7 +42,7 @@ def judge(
     *,
     reported: Sequence[str] = (),
     reported_count: int = 0,
-    teardowns: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> list[Judgement]:
     """Return all for which a test does not pass, the events in their order.
 
@@ -52,7 +52,7 @@ def judge(
         ending: How the run ended.
         reported: What events reported as errors; some of it, if there was much.
         reported_count: How much there was.
-        teardowns: Which fixtures could not be torn down, and why.
+        others: What else went wrong.
     """
     found = []
     for index, (event, tally) in enumerate(
@@ -62,9 +62,9 @@ def judge(
             Judgement(result, f"{event.name} {words}", index)
             for result, words in _about(event, tally)
         ]
-    if ending.why is Why.SWITCH:
-        words = f"the kill switch was set {_after(ending.at)}"
-        found.append(Judgement(Result.FAILED, words))
+    if ending.was_killed:
+        when = _after(ending.at) if ending.why is Why.SWITCH else "in the end"
+        found.append(Judgement(Result.FAILED, f"the kill switch was set {when}"))
     if reported:
         count = (
             "an error was" if reported_count == 1 else f"{reported_count} errors were"
@@ -73,7 +73,7 @@ def judge(
         found.append(
             Judgement(Result.FAILED, f"{count} reported{first}: {reported[0]}")
         )
-    found += [Judgement(Result.FAILED, each) for each in teardowns]
+    found += [Judgement(Result.FAILED, each) for each in others]
     found += _beyond(description, tallies)
     return found
 
@@ -116,7 +116,8 @@ def _counts(event: Event, tally: Tally) -> bool:
 def _failures(event: Event, tally: Tally, first: Trouble) -> str:
     how = "failed"
     if first.outcome is Outcome.TIMED_OUT:
-        how = f"did not end within {event.timeout_sec or TEARDOWN_LIMIT:g} s"
+        limit = event.grace_sec if first.limit is None else first.limit
+        how = f"did not end within {limit:g} s"
     words = f": {first.words}" if first.words else ""
     when = "in the teardown" if first.kind is Kind.TEARDOWN else _after(first.due)
     if tally.failed == 1:
@@ -137,7 +138,7 @@ def _beyond(description: Description, tallies: Sequence[Tally]) -> Iterator[Judg
                 continue
             value = tally.figures().get(threshold.figure)
             if value is None:
-                if threshold.event != "*":
+                if threshold.event != "*" or tally.ran:
                     words = (
                         f"{tally.name}.{threshold.figure} has no value: nothing ended"
                     )

@@ -23,6 +23,12 @@ def breaks() -> None:
     raise ValueError(message)
 
 
+async def coroutine() -> None:
+    """Fail later."""
+    message = "from a coroutine"
+    raise ValueError(message)
+
+
 def leaves() -> None:
     """End the process without a word."""
     os._exit(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -213,6 +214,69 @@ def test_a_user_may_override_what_is_built_in(tmp_path: Path) -> None:
     stage = simulate(tmp_path, library(result_reporter, ask), "ask")
     assert stage.reasons == []
     assert sorted(said, key=str) == [1, "monitor"]
+
+
+def test_what_has_only_been_begun_is_a_failure(tmp_path: Path) -> None:
+    """A coroutine is seen through, however it was made; nothing else is lost."""
+    said = []
+
+    async def asks() -> None:
+        said.append("asked")
+
+    stage = simulate(
+        tmp_path,
+        library(wraps=lambda: asks(), makes=lambda: iter_of()),
+        "wraps",
+        "makes",
+    )
+    assert said == ["asked"]
+    (reason,) = stage.reasons
+    assert reason.endswith(
+        "TypeError: it returned a generator, of which nothing was done"
+    )
+
+
+def iter_of() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("failure", [SystemExit(0), KeyError("x")])
+def test_a_fixture_that_exits_has_failed(
+    tmp_path: Path, failure: BaseException
+) -> None:
+    """It does not end the whole run."""
+
+    @fixture
+    def server() -> None:
+        raise failure
+
+    with pytest.raises(FixtureError, match="fixture 'server' failed: "):
+        simulate(tmp_path, library(server, ask=lambda server: None), "ask")
+
+
+def test_a_fixture_that_hangs_is_left_when_all_is_to_end(tmp_path: Path) -> None:
+    """After ten seconds; fixtures before it are torn down."""
+    said = []
+    go = threading.Event()
+
+    @fixture
+    def network() -> Iterator[None]:
+        yield
+        said.append("network down")
+
+    @fixture
+    def server(network: None) -> None:
+        go.wait(120)
+
+    with pytest.raises(FixtureError, match="fixtures were not set up"):
+        play(
+            tmp_path,
+            library(network, server, ask=lambda server: None),
+            "ask",
+            is_aborting=lambda: True,
+        )
+    go.set()
+    assert said == ["network down"]
 
 
 # What is wrong.

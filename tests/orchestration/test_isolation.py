@@ -40,6 +40,7 @@ def test_an_isolated_event_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("breaks", "ValueError: no"),
+        ("coroutine", "ValueError: from a coroutine"),
         ("leaves", "RemoteError: its process ended with 3"),
         ("exits", "SystemExit: 4"),
     ],

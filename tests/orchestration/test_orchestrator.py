@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pysys_orch.clock import Clock
+from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.orchestration.switch import KillSwitch
 from tests.orchestration.stage import Stage, library, play, simulate
 
@@ -115,13 +115,21 @@ def test_a_run_of_no_time_begins_and_ends(tmp_path: Path) -> None:
 # What becomes of failures.
 
 
+class MuteError(Exception):
+    """A failure that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
         (ValueError("no"), "ValueError: no"),
-        (AssertionError(), "AssertionError()"),
+        (AssertionError(), "AssertionError"),
         (SystemExit(3), "SystemExit: 3"),
-        (KeyboardInterrupt(), "KeyboardInterrupt()"),
+        (MuteError(), "MuteError, of which str() fails with RuntimeError"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
     ],
 )
 def test_whatever_an_event_raises_the_test_fails(
@@ -621,3 +629,222 @@ def test_times_are_measured_from_when_firings_are_due(tmp_path: Path) -> None:
     assert found["response_max_ms"] > 450
     (reason,) = stage.reasons
     assert reason.startswith("FAILED: slow.response_p99_ms < 400 does not hold: it is ")
+
+
+# What is easily lost.
+
+
+def test_what_takes_faults_back_and_ends_a_run_needs_no_free_worker(
+    tmp_path: Path,
+) -> None:
+    """It is done though all workers hang."""
+    log = Log()
+    go = threading.Event()
+    hang = {
+        "name": "hang",
+        "interval_sec": 0.2,
+        "overlap": "parallel",
+        "grace_sec": 0.1,
+        "timeout_sec": 0.1,
+        "on_failure": "ignore",
+    }
+    play(
+        tmp_path,
+        library(
+            cut=log.says("cut"),
+            heal=log.says("heal"),
+            end=log.says("end"),
+            hang=lambda: go.wait(60),
+        ),
+        {"name": "cut", "duration_sec": 60, "undo": "heal"},
+        hang,
+        {"name": "end", "at_startup": False, "at_teardown": True},
+        duration=1,
+        max_workers=1,
+    )
+    go.set()
+    assert log.said == ["cut", "heal", "end"]
+
+
+def test_who_waits_for_a_thread_gets_that_of_one_that_was_given_up(
+    tmp_path: Path,
+) -> None:
+    """At once, and not when the next firing is due."""
+    log = Log()
+    go = threading.Event()
+    stage = play(
+        tmp_path,
+        library(hang=lambda: go.wait(60), b=log.says("b")),
+        {
+            "name": "hang",
+            "timeout_sec": 0.1,
+            "grace_sec": 0.1,
+            "on_failure": "ignore",
+        },
+        "b",
+        duration=1,
+        max_workers=1,
+    )
+    go.set()
+    assert log.said == ["b"]
+    assert stage.of("b")[0]["started"] < 0.9
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"at_startup": False, "at_teardown": True},
+        {"at_startup": True},
+    ],
+)
+def test_a_kill_switch_that_is_set_late_fails_the_test_too(
+    tmp_path: Path, event: dict[str, Any]
+) -> None:
+    """In the teardown, or when the time is over anyway."""
+
+    def pulls(kill_switch: KillSwitch) -> None:
+        time.sleep(0.1)
+        kill_switch.set()
+
+    stage = play(tmp_path, library(pulls), {"name": "pulls", **event}, duration=0)
+    assert any("the kill switch was set" in each for each in stage.reasons)
+
+
+def test_nothing_is_begun_any_more_when_a_run_ends(tmp_path: Path) -> None:
+    """What would follow from its last events is written down as cancelled."""
+    log = Log()
+    go = threading.Event()
+    stage = play(
+        tmp_path,
+        library(
+            hang=lambda: go.wait(60),
+            fine=nothing,
+            later=log.says("x"),
+            now=log.says("y"),
+        ),
+        {"name": "hang", "timeout_sec": 0.1, "grace_sec": 0.5, "on_failure": "ignore"},
+        "fine",
+        {"name": "now", "after": {"event": "hang", "on": "failure"}},
+        {"name": "later", "after": {"event": "fine", "delay_sec": 60}},
+        duration=0.3,
+    )
+    go.set()
+    assert log.said == []
+    assert stage.outcomes("now") == ["cancelled"]
+    assert stage.outcomes("later") == ["cancelled"]
+
+
+def test_what_fires_after_another_has_its_own_bounds(tmp_path: Path) -> None:
+    """How often, and until when."""
+    stage = simulate(
+        tmp_path,
+        library(tick=nothing, few=nothing, early=nothing),
+        {"name": "tick", "interval_sec": 1},
+        {"name": "few", "after": "tick", "count": 2},
+        {"name": "early", "after": "tick", "start_after": 2, "end_after": 4},
+    )
+    assert dues(stage, "few") == [0.0, 1.0]
+    assert dues(stage, "early") == [2.0, 3.0, 4.0]
+
+
+def test_a_fault_in_force_is_not_made_again(tmp_path: Path) -> None:
+    """However near its firings are: each has its own time."""
+    log = Log()
+    stage = simulate(
+        tmp_path,
+        library(tick=nothing, cut=log.says("cut"), heal=log.says("heal")),
+        {"name": "tick", "interval_sec": 1},
+        {"name": "cut", "after": "tick", "duration_sec": 2.5, "undo": "heal"},
+    )
+    assert log.said == ["cut", "heal"] * 4
+    assert stage.outcomes("cut").count("skipped") == 6
+
+
+def test_a_retry_is_not_waited_for_when_the_run_ends(tmp_path: Path) -> None:
+    """And the failure is told, and no time-out."""
+    begin = time.monotonic()
+    event = {"name": "fails", "retries": 3, "retry_delay_sec": 60}
+    stage = play(tmp_path, library(fails), event, duration=0.2)
+    assert time.monotonic() - begin < 5
+    assert stage.reasons == ["FAILED: fails failed after 0.000 s: ValueError: no"]
+
+
+def test_a_call_that_was_given_up_is_not_tried_again(tmp_path: Path) -> None:
+    """Others may run meanwhile."""
+    tries = []
+    go = threading.Event()
+
+    def slow() -> None:
+        tries.append(1)
+        go.wait(0.6)
+        raise ValueError
+
+    event = {
+        "name": "slow",
+        "retries": 5,
+        "retry_delay_sec": 0,
+        "timeout_sec": 0.2,
+        "grace_sec": 0.1,
+    }
+    play(tmp_path, library(slow), event, duration=1.5)
+    assert len(tries) == 1
+
+
+def test_calls_leave_no_files_open(tmp_path: Path) -> None:
+    """Also those that have switches of their own, time-outs or undos, and fail."""
+
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    most = []
+
+    def looks(kill_switch: KillSwitch) -> None:
+        most.append(opened())
+        raise ValueError
+
+    before = opened()
+    play(
+        tmp_path,
+        library(looks, nothing),
+        {
+            "name": "looks",
+            "interval_sec": 0.005,
+            "timeout_sec": 60,
+            "duration_sec": 0.001,
+            "undo": "nothing",
+            "on_failure": "ignore",
+        },
+        duration=2,
+    )
+    assert len(most) > 50
+    assert max(most) - before < 100
+    assert opened() - before < 20
+
+
+def test_a_process_that_stood_still_blames_nobody(tmp_path: Path) -> None:
+    """A call that had no time to end is not timed out."""
+    clock = Jumping()
+    stage = play(
+        tmp_path,
+        library(short=lambda: clock.jump(5)),
+        {"name": "short", "timeout_sec": 1},
+        duration=0.5,
+        clock=clock,
+    )
+    assert stage.outcomes("short") == ["ok"]
+
+
+class Jumping(SystemClock):
+    """A clock of a process that was stopped for a while."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def instant(self) -> float:
+        """Return monotonic seconds, and those that were lost."""
+        return super().instant() + self._ahead
+
+    def jump(self, seconds: float) -> None:
+        """Lose some seconds, and go on for a moment."""
+        self._ahead += seconds
+        time.sleep(0.1)

@@ -68,6 +68,14 @@ def breaks():
     raise ValueError("no")
 
 
+def cut():
+    pass
+
+
+def heal():
+    pass
+
+
 def waits(kill_switch):
     log.info("waiting")
     kill_switch.wait()
@@ -356,6 +364,51 @@ def test_a_killed_run_leaves_what_happened_and_can_be_resumed(tmp_path: Path) ->
     assert tail["why"] == "its time was over"
 
 
+def test_what_was_before_the_kill_counts_after_it(tmp_path: Path) -> None:
+    """A failure has failed, and a fault in force is undone."""
+    soak = Soak(tmp_path)
+    soak.describe(
+        "soak",
+        "breaks",
+        {"name": "cut", "duration_sec": 60, "undo": "heal"},
+        duration=6,
+    )
+    process = soak.project.start("--outdir", "first")
+    eventually(
+        lambda: (
+            list(tmp_path.rglob("orchestration.jsonl")) and len(journal(tmp_path)) > 2
+        ),
+        what="both",
+    )
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (file,) = tmp_path.rglob("orchestration.jsonl")
+    soak.run("--outdir", "second", f"-XresumeOrch={file.parent}")
+    assert soak.outcome("soak") == (
+        "FAILED",
+        "breaks failed after 0.000 s: ValueError: no",
+    )
+    (second,) = [each for each in tmp_path.rglob("orchestration.jsonl") if each != file]
+    _, line, tail = map(json.loads, second.read_text().splitlines())
+    assert (line["event"], line["kind"]) == ("cut", "undo")
+    assert tail["ended"] == pytest.approx(6, abs=1)
+
+
+def test_a_run_that_is_over_by_now_is_not_resumed(tmp_path: Path) -> None:
+    """It would pass without having done anything."""
+    soak = Soak(tmp_path)
+    soak.describe("soak", "start_streamer", duration=2)
+    head = {"orchestration": "soak", "begin": "2024-02-29T12:00:00+00:00"}
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "orchestration.jsonl").write_text(
+        json.dumps({**head, "since": 0, "total": 2, "seed": 1}) + "\n"
+    )
+    soak.run(f"-XresumeOrch={tmp_path / 'old'}")
+    outcome, reason = soak.outcome("soak")
+    assert outcome == "BLOCKED"
+    assert "is of a run that would be over since " in reason
+
+
 def test_a_run_that_came_to_its_end_is_not_resumed(tmp_path: Path) -> None:
     """Nor one of another orchestration; nor is nothing."""
     soak = Soak(tmp_path)
@@ -377,6 +430,7 @@ def test_a_run_that_came_to_its_end_is_not_resumed(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["-XruntimeHours=soon"], "-XruntimeHours is a number of hours, got 'soon'"),
+        (["-XruntimeHours"], "-XruntimeHours is a number of hours, got True"),
         (["-XruntimeHours=-1"], "it runs for 0 hours at least"),
         (["-XruntimeHours=nan"], "it runs for 0 hours at least"),
     ],
@@ -398,6 +452,7 @@ def test_an_argument_that_makes_no_sense_is_told(
         ("import nothing_there", "cannot be imported in line 1: ModuleNotFoundError"),
         ("x = 1\ndef f(:\n", "cannot be imported in line 2: SyntaxError"),
         ("def f():\n  pass\nf(1)\n", "cannot be imported in line 3: TypeError"),
+        ("import sys\nsys.exit(0)\n", "cannot be imported in line 2: SystemExit: 0"),
         (None, "there is no events.py in "),
     ],
 )
@@ -414,6 +469,42 @@ def test_sources_that_cannot_be_loaded_are_told(
     soak.run()
     outcome, reason = soak.outcome("soak")
     assert (outcome, words in reason) == ("BLOCKED", True), reason
+
+
+def test_a_name_that_no_description_has_is_told(tmp_path: Path) -> None:
+    """And does not pass for a run in which nothing was wrong."""
+    soak = Soak(tmp_path)
+    soak.describe("one", "start_streamer")
+    soak.run("-XrunOrch=on")
+    assert soak.outcome("one") == (
+        "BLOCKED",
+        "-XrunOrch=on: there is no such test, did you mean one?",
+    )
+
+
+def test_a_fixture_may_skip_the_test(tmp_path: Path) -> None:
+    """As PySys tests do."""
+    soak = Soak(tmp_path)
+    with (tmp_path / "events.py").open("a") as file:
+        file.write("\n@fixture\ndef engine(test):\n    test.skipTest('no engine')\n")
+        file.write("\ndef needs(engine): pass\n")
+    soak.describe("soak", "needs")
+    soak.run()
+    assert soak.outcome("soak") == ("SKIPPED", "no engine")
+
+
+def test_a_test_may_orchestrate_again(tmp_path: Path) -> None:
+    """Each time with a journal and figures of its own, in cycles, too."""
+    soak = Soak(tmp_path)
+    (tmp_path / "own").mkdir()
+    twice = textwrap.indent(f"{AS_FILE}\nself.ticks.clear()\n{AS_FILE}", " " * 8)
+    text = TEST.format(bases="OrchestrationTest", body=twice)
+    (tmp_path / "own" / "pysystest.py").write_text(text)
+    (tmp_path / "own" / "own.orch.yaml").write_text(OWN)
+    soak.run("--cycle", "2")
+    outcomes = {each.outcome for each in soak.project.results().values()}
+    assert outcomes == {"PASSED"}, soak.project.said()
+    assert len(list(tmp_path.rglob("orchestration.2.jsonl"))) == 2
 
 
 def test_figures_are_reported_as_performance_results(tmp_path: Path) -> None:

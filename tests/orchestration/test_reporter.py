@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,61 @@ def test_a_queue_can_be_closed() -> None:
     shared.close()
 
 
+@fixture
+def helper(report_queue: Any) -> Any:  # noqa: ANN401 -- a proxy
+    return report_queue
+
+
+def test_a_queue_that_only_a_fixture_has_is_watched(tmp_path: Path) -> None:
+    """It does not matter who asks for it."""
+
+    def tell(helper: Any) -> None:  # noqa: ANN401 -- a proxy
+        helper.put({"error": "disk broken"})
+
+    stage = play(tmp_path, library(helper, tell), "tell", duration=0.1)
+    assert stage.reasons == ["FAILED: an error was reported: disk broken"]
+
+
+class Forgetful(ResultReporter):
+    """Does not call the constructor it has inherited, and exits."""
+
+    def __init__(self, results: Any) -> None:  # noqa: ANN401 -- a proxy
+        self.results = results
+
+    def on_result(self) -> None:
+        self.results.get_nowait()
+        sys.exit(0)
+
+
+class Foreign:
+    """Is no ResultReporter, and does not work."""
+
+    def monitor(self, kill_switch: object) -> None:
+        message = "no"
+        raise OSError(message)
+
+
+@pytest.mark.parametrize(
+    ("reporter", "words"),
+    [
+        (Forgetful, "on_result failed with SystemExit: 0"),
+        (lambda _: Foreign(), "FAILED: the reporter failed: OSError: no"),
+    ],
+)
+def test_a_reporter_that_does_not_work_fails_the_test(
+    tmp_path: Path, reporter: Callable[[Any], object], words: str
+) -> None:
+    """Whatever it is, and however it ends."""
+
+    def tell(report_queue: Any, result_reporter: object) -> None:  # noqa: ANN401
+        report_queue.put(1)
+
+    made = fixture(name="result_reporter")(lambda report_queue: reporter(report_queue))
+    stage = play(tmp_path, library(tell, made=made), "tell", duration=0.1)
+    (reason,) = stage.reasons
+    assert words in reason
+
+
 # Kill switches.
 
 
@@ -208,5 +264,9 @@ def test_the_switch_of_a_call_is_that_of_the_run() -> None:
     call.cancel()
     assert call.is_set()
     assert not whole.is_set()
+    assert not whole.was_set
+    whole.cancel()
+    assert not whole.was_set, "its time was over"
     KillSwitch(whole).set()
     assert whole.is_set()
+    assert whole.was_set
