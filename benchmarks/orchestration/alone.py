@@ -199,7 +199,7 @@ def _growth(late: Sequence[float]) -> float:
 
 def _all_ok(report: Report) -> int:
     """Return how many firings there were, all of which have to be."""
-    counts = sum((each.counts for each in report.tallies), Counter[Outcome]())
+    counts = sum((Counter(each.counts) for each in report.tallies), Counter[Outcome]())
     if set(counts) != {Outcome.OK}:
         raise AssertionError(counts)
     return counts[Outcome.OK]

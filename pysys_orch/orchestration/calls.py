@@ -9,6 +9,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from pysys_orch.clock import Clock
+from pysys_orch.orchestration.failures import see_through
 from pysys_orch.orchestration.switch import KillSwitch
 
 log = logging.getLogger("pysys.orch.orchestration")
@@ -68,29 +69,20 @@ class Call:
         worker: What that is called.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "due",
-        "ended",
-        "event",
-        "failure",
-        "is_cancelled",
-        "is_made",
-        "kill",
-        "kind",
-        "latest",
-        "limit",
-        "ordinal",
-        "outcome",
-        "phase",
-        "ruling",
-        "stack",
-        "started",
-        "switch",
-        "thread",
-        "work",
-        "worker",
-    )
+    # Most calls never have another value of these.
+    switch: KillSwitch | None = None
+    kill: Callable[[], None] | None = None
+    started = 0.0
+    ended = 0.0
+    outcome = Outcome.OK
+    failure: BaseException | None = None
+    is_made = False
+    is_cancelled = False
+    limit: float | None = None
+    ruling: Outcome | None = None
+    stack = ""
+    thread = 0
+    worker = ""
 
     def __init__(
         self,
@@ -109,17 +101,6 @@ class Call:
         self.work = work
         self.latest = latest
         self.kind = kind
-        self.switch: KillSwitch | None = None
-        self.kill: Callable[[], None] | None = None
-        self.started = self.ended = 0.0
-        self.outcome = Outcome.OK
-        self.failure: BaseException | None = None
-        self.is_made = self.is_cancelled = False
-        self.limit: float | None = None
-        self.ruling: Outcome | None = None
-        self.stack = ""
-        self.thread = 0
-        self.worker = ""
 
     def run(self, clock: Clock) -> None:
         """Do what it does, whatever comes of it."""
@@ -129,7 +110,9 @@ class Call:
         elif not self.is_cancelled:
             self.is_made = True
             try:
-                self.work()
+                found = self.work()
+                if found is not None:
+                    see_through(found)
             except BaseException as failure:  # noqa: BLE001 -- also SystemExit
                 self.failure = failure
                 self.outcome = Outcome.FAILED
@@ -223,7 +206,8 @@ class Threads:
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._owed = 0  # calls that have not ended
+        # Single operations on a set need no lock.
+        self._idle = set[int]()
 
     def start(self, done: Done) -> None:
         """Begin.
@@ -235,8 +219,6 @@ class Threads:
 
     def submit(self, call: Call) -> None:
         """Have a call made."""
-        with self._lock:
-            self._owed += 1
         self._calls.put(call)
         self._add_if_needed()
 
@@ -260,9 +242,12 @@ class Threads:
 
     def _add_if_needed(self) -> None:
         """Have a thread for each call, as long as there may be more."""
+        is_enough = self._calls.qsize() <= len(self._idle)
+        if is_enough or len(self._threads) >= self._limit:
+            return
         with self._lock:
             number = len(self._threads) + 1
-            if self._owed < number or number > self._limit:
+            if number > self._limit:
                 return
             thread = threading.Thread(
                 target=self._work, name=f"orchestration-{number}", daemon=True
@@ -272,22 +257,24 @@ class Threads:
 
     def _work(self) -> None:
         self._initialize()
-        get = self._calls.get
+        get, idle = self._calls.get, self._idle
+        thread, me = threading.current_thread(), threading.get_ident()
         while True:
+            idle.add(me)
             call = get()
+            idle.discard(me)
             if call is None:
                 return
-            self._make(call)
+            # Who has just submitted another one may have taken this one for idle.
+            self._add_if_needed()
+            self._make(call, thread)
             del call
-            with self._lock:
-                self._owed -= 1
 
     def _once(self, call: Call) -> None:
         self._initialize()
-        self._make(call)
+        self._make(call, threading.current_thread())
 
-    def _make(self, call: Call) -> None:
-        thread = threading.current_thread()
+    def _make(self, call: Call, thread: threading.Thread) -> None:
         call.thread, call.worker = thread.ident or 0, thread.name
         call.run(self._clock)
         try:

@@ -19,7 +19,7 @@ from pysys_orch.inputs import nearest
 from pysys_orch.orchestration import fixtures
 from pysys_orch.orchestration.description import Event
 from pysys_orch.orchestration.documents import Steps
-from pysys_orch.orchestration.failures import finished, words_of
+from pysys_orch.orchestration.failures import words_of
 from pysys_orch.orchestration.fixtures import Fixtures
 from pysys_orch.orchestration.reading import Draft, Problem
 
@@ -220,8 +220,9 @@ class Bound:
             given: Fixtures that are other ones for this call.
         """
         arguments = self.values(values, **given)
-        whole = functools.partial(self.function, **self.params, **arguments)
-        return functools.partial(finished, whole)
+        if not self.params and not arguments:
+            return self.function
+        return functools.partial(self.function, **self.params, **arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

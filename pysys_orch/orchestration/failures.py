@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections.abc import Callable
 
 
 def words_of(failure: BaseException) -> str:
@@ -26,15 +25,12 @@ def trace_of(failure: BaseException) -> str:
         return "".join(traceback.format_tb(failure.__traceback__)) + words_of(failure)
 
 
-def finished(function: Callable[[], object]) -> None:
-    """Call a function of a user, and see it through: it may be a coroutine.
+def see_through(found: object) -> None:
+    """See through what a function of a user has returned: it may be a coroutine.
 
     Raises:
-        TypeError: It is something that has only been begun.
+        TypeError: It is something else that has only been begun.
     """
-    found = function()
-    if found is None:
-        return
     if inspect.iscoroutine(found):
         asyncio.run(found)
     elif inspect.isgenerator(found) or inspect.isawaitable(found):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pysys_orch.errors import ConfigError, OrchError
-from pysys_orch.orchestration.failures import finished, trace_of, words_of
+from pysys_orch.orchestration.failures import see_through, trace_of, words_of
 from pysys_orch.orchestration.switch import KillSwitch
 
 _TERMINATE_WITHIN = 1.0
@@ -101,7 +101,7 @@ class Target:
         """
         try:
             function = getattr(_module(self.module, self.file), self.name)
-            finished(functools.partial(function, **self.arguments))
+            see_through(function(**self.arguments))
         except BaseException as failure:  # noqa: BLE001 -- also SystemExit
             raise RemoteError(words_of(failure), trace_of(failure)) from None
 

@@ -51,7 +51,7 @@ class Recorder:
     ) -> None:
         self._initialize = initialize
         self.tallies = [Tally(name) for name in names]
-        self._heads = [f'{{"event": {json.dumps(name)}, ' for name in names]
+        self._heads = dict[int, str]()
         self._begin = 0.0
         self._head = head
         self._path = file
@@ -123,7 +123,8 @@ class Recorder:
                 self.tallies[call.event].add(call, self._begin)
                 lines.append(self._line(call))
                 # Who holds it on, until a time-out perhaps, holds nothing of others.
-                call.failure = call.switch = None
+                if call.failure is not None or call.switch is not None:
+                    call.failure = call.switch = None
             if lines:
                 self._write("".join(lines))
         finally:
@@ -145,8 +146,12 @@ class Recorder:
         elif call.stack:
             error = f', "error": {json.dumps(call.stack[-_LONGEST_ERROR:])}'
         phase = f', "phase": {json.dumps(call.phase)}' if call.phase else ""
+        head = self._heads.get(call.event)
+        if head is None:
+            name = self.tallies[call.event].name
+            head = self._heads[call.event] = f'{{"event": {json.dumps(name)}, '
         return (
-            f'{self._heads[call.event]}"ordinal": {call.ordinal}, '
+            f'{head}"ordinal": {call.ordinal}, '
             f'"kind": "{call.kind.value}"{phase}, "due": {due:.6f}, '
             f'"started": {started}, "ended": {ended}, "lateness": {lateness}, '
             f'"outcome": "{call.outcome.value}"{error}, "worker": "{call.worker}"}}\n'

@@ -42,8 +42,11 @@ _CRON_PATIENCE = 60.0
 TEARDOWN_LIMIT = 600.0
 
 _FOREVER = float("inf")
-# What does not queue shares this, which stays empty.
+# What has none of these shares one, which stays empty.
 _NO_QUEUE = deque[Firing](maxlen=0)
+_NO_CALLS = dict[Call, None]()
+_NO_FAULTS = list[Call]()
+_NO_FIRINGS = list[Firing]()
 _LOOK_EVERY = 0.5
 _AT_ONCE = 256
 _PROGRESS = (10.0, 600.0)
@@ -152,13 +155,13 @@ class _Live:
         self.work = part.work(switch)
         self.patience = _patience(event)
         # Single operations on these need no lock: workers take calls out of the first.
-        self.running = dict[Call, None]()
+        self.running = _NO_CALLS
         is_queued = event.overlap in {Overlap.QUEUE, Overlap.CANCEL}
         self.queued = deque[Firing]() if is_queued else _NO_QUEUE
         self.dependents: Sequence[_Live] = ()
-        self.faults: list[Call] = []
+        self.faults: list[Call] = [] if part.undo is not None else _NO_FAULTS
         # What fires later because another event has ended.
-        self.planned: list[Firing] = []
+        self.planned: list[Firing] = [] if event.after is not None else _NO_FIRINGS
         if part.undo is not None:
             part.undo(switch)  # which says at once if that cannot be
         # What only the run decides on has numbers of its own.
@@ -244,6 +247,7 @@ class Orchestrator:
         self._wake = Bell()
         self._ended = deque[Call]()
         self._others = dict[Call, None]()
+        self._noted = dict[Call, None]()
         self._agenda: list[_Planned] = []
         self._numbers = itertools.count()
         self._why: Why | None = None
@@ -377,6 +381,8 @@ class Orchestrator:
             call.kill = getattr(call.work, "kill", None)
         if live.part.undo is not None:
             live.faults.append(call)
+        if live.running is _NO_CALLS:
+            live.running = {}
         live.running[call] = None
         if live.event.timeout_sec is not None:
             self._plan_time_out(call, live.event.timeout_sec)
@@ -421,11 +427,15 @@ class Orchestrator:
     def _done(self, call: Call) -> None:
         """Take note of a call that has ended; called where it was made."""
         live = self._live[call.event]
+        # Who sees that it has ended waits for this, too.
+        self._noted[call] = None
         try:
             del self._home(call)[call]
         except KeyError:
+            del self._noted[call]
             return  # it was given up
         self._recorder.add(call)
+        del self._noted[call]
         if live.tells or self._is_ending or call.kind is not Kind.SCHEDULED:
             self._ended.append(call)
             self._wake.set()
@@ -610,6 +620,7 @@ class Orchestrator:
             live = self._live[index]
             number = live.next_number()
             self._see_through(self._other(live, Kind.TEARDOWN, live.part.work, number))
+        self._wait_for(lambda: not self._noted, _KILL_TAKES)
 
     def _end_running(self) -> None:
         running = [call for live in self._live for call in tuple(live.running)]

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from pysys_orch.orchestration.events import (
     Library,
     bind,
 )
-from pysys_orch.orchestration.failures import trace_of, words_of
+from pysys_orch.orchestration.failures import see_through, trace_of, words_of
 from pysys_orch.orchestration.fixtures import FixtureError, Scope
 from pysys_orch.orchestration.isolation import InExecutor, InProcess, Target
 from pysys_orch.orchestration.journal import Recorder
@@ -161,7 +160,8 @@ class Session:
             executor = isolation.executor_of(
                 self.description.executor, self.description.max_workers
             )
-            parts = [self._part(each, scope, executor, around) for each in self._bound]
+            place = _Place(scope, executor, around.clock)
+            parts = [_part(each, place) for each in self._bound]
             recorder, ending = self._orchestrate(parts, around)
         finally:
             self.switch.cancel()
@@ -274,62 +274,67 @@ class Session:
             recorder.close(tail)
         return recorder, ending
 
-    def _part(
-        self,
-        bound: BoundEvent,
-        scope: Scope,
-        executor: Executor | None,
-        around: Surroundings,
-    ) -> Part:
-        event = bound.event
-        wants_switch = KILL_SWITCH in bound.action.fixtures
-        can_end = event.timeout_sec is not None or event.overlap is Overlap.CANCEL
-        work = partial(_work, bound.action, event, scope, executor, around.clock)
-        undo = None
-        if bound.undo is not None:
-            undo = partial(_work, bound.undo, event, scope, executor, around.clock)
-        return Part(
-            event=event,
-            work=work,
-            undo=undo,
-            is_made_for_each=event.isolation is Isolation.PROCESS
-            or event.retries > 0
-            or (wants_switch and can_end),
-        )
+
+def _part(bound: BoundEvent, place: _Place) -> Part:
+    event = bound.event
+    wants_switch = KILL_SWITCH in bound.action.fixtures
+    can_end = event.timeout_sec is not None or event.overlap is Overlap.CANCEL
+    return Part(
+        event=event,
+        work=_Maker(bound.action, event, place),
+        undo=None if bound.undo is None else _Maker(bound.undo, event, place),
+        is_made_for_each=event.isolation is Isolation.PROCESS
+        or event.retries > 0
+        or (wants_switch and can_end),
+    )
 
 
-def _work(
-    bound: Bound,
-    event: Event,
-    scope: Scope,
-    executor: Executor | None,
-    clock: Clock,
-    switch: KillSwitch,
-) -> Callable[[], object]:
-    """Return what a call of an event does."""
-    work: Callable[[], object]
-    if event.isolation is Isolation.PROCESS or executor is not None:
-        arguments = {**bound.params, **bound.values(scope.get, kill_switch=switch)}
-        target = Target.of(bound.function, arguments)
-        try:
-            target.require_portable()
-        except ValueError as failure:
-            raise ConfigError(str(failure)) from None
-        if event.isolation is Isolation.PROCESS or executor is None:
-            work = InProcess(target)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where events of a run are called."""
+
+    scope: Scope
+    executor: Executor | None
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes what calls of an event do."""
+
+    bound: Bound
+    event: Event
+    place: _Place
+
+    def __call__(self, switch: KillSwitch) -> Callable[[], object]:
+        """Return what a call does that has this kill switch."""
+        event, place = self.event, self.place
+        work: Callable[[], object]
+        if event.isolation is Isolation.PROCESS or place.executor is not None:
+            work = self._elsewhere(switch)
         else:
-            work = InExecutor(executor, target)
-    else:
-        work = bound.call(scope.get, kill_switch=switch)
-    if event.retries:
+            work = self.bound.call(place.scope.get, kill_switch=switch)
+        if not event.retries:
+            return work
         return Retried(
             work,
             retries=event.retries,
             delay=event.retry_delay_sec,
-            clock=clock,
+            clock=place.clock,
             switch=switch,
         )
-    return work
+
+    def _elsewhere(self, switch: KillSwitch) -> InProcess | InExecutor:
+        bound, place = self.bound, self.place
+        fixed = bound.values(place.scope.get, kill_switch=switch)
+        target = Target.of(bound.function, {**bound.params, **fixed})
+        try:
+            target.require_portable()
+        except ValueError as failure:
+            raise ConfigError(str(failure)) from None
+        if self.event.isolation is Isolation.PROCESS or place.executor is None:
+            return InProcess(target)
+        return InExecutor(place.executor, target)
 
 
 class Retried:
@@ -359,18 +364,20 @@ class Retried:
         self._switch = switch
         self.kill = getattr(work, "kill", None)
 
-    def __call__(self) -> object:
+    def __call__(self) -> None:
         """Do it, until it does not fail, has failed too often, or is to end."""
         for left in reversed(range(self._retries + 1)):
             try:
-                return self._work()
+                if (found := self._work()) is not None:
+                    see_through(found)
             except Exception as failure:
                 if not left or self._is_to_end():
                     raise
                 log.info("Tried again in %g s: %s", self._delay, words_of(failure))
                 if self._pauses():
                     raise
-        raise AssertionError(self._retries)
+            else:
+                return
 
     def _is_to_end(self) -> bool:
         return self._switch.is_set()

@@ -100,9 +100,10 @@ def table(tallies: Sequence[Tally]) -> Iterator[str]:
 
 
 def _row(tally: Tally) -> tuple[str, ...]:
-    counts, figures = tally.counts, tally.figures()
-    skipped = counts[Outcome.SKIPPED]
-    other = tally.fired - counts[Outcome.OK] - tally.failed - skipped
+    figures = tally.figures()
+    ok = tally.counts.get(Outcome.OK, 0)
+    skipped = tally.counts.get(Outcome.SKIPPED, 0)
+    other = tally.fired - ok - tally.failed - skipped
     times = (f"{figures[each]:,.1f}" if each in figures else "-" for each in _FIGURES)
-    numbers = (tally.fired, counts[Outcome.OK], tally.failed, skipped, other)
+    numbers = (tally.fired, ok, tally.failed, skipped, other)
     return (tally.name, *(f"{each:,}" for each in numbers), *times)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pysys_orch.orchestration.calls import Call, Kind, Outcome
 from pysys_orch.orchestration.failures import trace_of, words_of
@@ -49,6 +50,11 @@ class Trouble:
     limit: float | None = None
 
 
+# As long as nothing happens, nothing is needed: there may be very many.
+_NO_COUNTS: Mapping[Outcome, int] = MappingProxyType({})
+_NO_TIMES: Mapping[str, dict[int, int]] = MappingProxyType({})
+
+
 @dataclass(slots=True)
 class Tally:
     """The firings of one event, taken together.
@@ -65,8 +71,8 @@ class Tally:
     """
 
     name: str
-    counts: Counter[Outcome] = field(default_factory=Counter)
-    times: dict[str, dict[int, int]] = field(default_factory=dict)
+    counts: Mapping[Outcome, int] = field(default_factory=lambda: _NO_COUNTS)
+    times: Mapping[str, dict[int, int]] = field(default_factory=lambda: _NO_TIMES)
     ran: int = 0
     first: Trouble | None = None
     abandoned: Trouble | None = None
@@ -84,7 +90,9 @@ class Tally:
             self._trouble(call, begin)
         if call.kind is Kind.UNDO:
             return
-        self.counts[outcome] += 1
+        if not isinstance(self.counts, dict):
+            self.counts = {}
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
         if not call.is_made:
             return
         self.ran += 1
@@ -106,7 +114,7 @@ class Tally:
     @property
     def fired(self) -> int:
         """How many firings were due."""
-        return self.counts.total()
+        return sum(tuple(self.counts.values()))
 
     @property
     def failed(self) -> int:
@@ -126,8 +134,9 @@ class Tally:
         fired = self.fired
         found: dict[str, float] = {"fired": fired}
         for outcome, name in _FIGURES.items():
-            found[f"{name}_count"] = self.counts[outcome]
-            found[f"{name}_ratio"] = self.counts[outcome] / fired if fired else 0.0
+            count = self.counts.get(outcome, 0)
+            found[f"{name}_count"] = count
+            found[f"{name}_ratio"] = count / fired if fired else 0.0
         for time, values in self.times.items():
             found |= percentiles(time, values)
         return found
