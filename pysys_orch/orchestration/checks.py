@@ -14,6 +14,7 @@ from pysys_orch.orchestration.description import (
     CENTURY,
     After,
     Description,
+    Distribution,
     Event,
     OnFailure,
     Overlap,
@@ -149,6 +150,7 @@ def _about_events(
     description: Description, names: Mapping[str, int] | None, but: frozenset[str]
 ) -> Iterator[tuple[Steps, str]]:
     phases = {each.name for each in description.phases}
+    last = {each.name for each in description.events if _in_the_end_only(each)}
     for index, event in enumerate(description.events):
         for key, words in _about_event(event):
             yield ("events", index, key) if key else ("events", index), words
@@ -158,7 +160,9 @@ def _about_events(
                 yield ("events", index, "phases"), f"there is no phase {name!r}{hint}"
         if event.after is not None and names is not None:
             yield from _about_after(index, event.after, names)
-            yield from _about_the_end(index, event.after, description.events)
+            if event.after.event in last:
+                words = f"after: {event.after.event!r} fires in the end only"
+                yield ("events", index, "after"), f"{words}, nothing follows it"
     if names is not None:
         yield from _about_circles(description.events, names)
 
@@ -192,6 +196,10 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
                 "at_teardown"
             ),
         )
+    if event.distribution is not Distribution.EVEN and event.interval is None:
+        yield "distribution", "distribution is that of an interval: there is none"
+    elif event.distribution is not Distribution.EVEN and event.jitter_sec:
+        yield "jitter_sec", "jitter_sec moves what is even, and this is poisson already"
     if event.jitter_sec and event.interval is None:
         yield (
             "jitter_sec",
@@ -276,20 +284,15 @@ def _about_after(
         yield path, f"after: two events are called {after.event!r}"
 
 
-def _about_the_end(
-    index: int, after: After, events: Sequence[Event]
-) -> Iterator[tuple[Steps, str]]:
-    for other in events:
-        fires_before = (
-            other.interval is not None
-            or other.cron is not None
-            or other.after is not None
-            or other.fires_at_startup
-            or other.at_resume
-        )
-        if other.name == after.event and not fires_before:
-            words = f"after: {after.event!r} fires in the end only, nothing follows it"
-            yield ("events", index, "after"), words
+def _in_the_end_only(event: Event) -> bool:
+    """Return whether an event fires when the run has ended, and not before."""
+    return event.at_teardown and not (
+        event.interval is not None
+        or event.cron is not None
+        or event.after is not None
+        or event.fires_at_startup
+        or event.at_resume
+    )
 
 
 def _about_circles(

@@ -44,6 +44,13 @@ class Overlap(StrEnum):
     CANCEL = "cancel"
 
 
+class Distribution(StrEnum):
+    """How the firings of an interval lie in time."""
+
+    EVEN = "even"
+    POISSON = "poisson"
+
+
 class On(StrEnum):
     """How another event has to end."""
 
@@ -218,6 +225,10 @@ class Event:
     count: Some | None = None
     """How often it fires at most, the teardown apart."""
 
+    distribution: Distribution = Field(default=Distribution.EVEN)
+    """``poisson`` fires at random times, independent of each other as those of many
+    users are, as often as the interval says on average."""
+
     jitter_sec: Amount = 0.0
     """By how much each firing may be late, at random, at most the interval. The seed of
     the description decides by how much it is."""
@@ -293,6 +304,11 @@ class Event:
         if self.rate_per_sec is not None:
             return 1 / self.rate_per_sec
         return None
+
+    @property
+    def is_irregular(self) -> bool:
+        """Whether its times are found one after the other, and not computed."""
+        return self.cron is not None or self.distribution is Distribution.POISSON
 
     @property
     def fires_at_startup(self) -> bool:

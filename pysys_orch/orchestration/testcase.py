@@ -325,7 +325,7 @@ class OrchestrationTestHelper:
                 self.orchestration.orchestrate('soak.orch.json')
 
             def write(self, kill_switch):
-                self.redis.execute(['redis-cli', 'set', 'key', 'value'])
+                self.redis.exec(['redis-cli', 'set', 'key', 'value'])
     """
 
     HELPER_MIXIN_FIELD_NAME = "orchestration"

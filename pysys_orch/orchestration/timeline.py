@@ -9,6 +9,7 @@ what is due at the same time is.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -51,8 +52,8 @@ class Firing(NamedTuple):
 class _Line(Protocol):
     """Times with a number, in order."""
 
-    def due(self, number: int) -> float:
-        """Return the time of a number."""
+    def due(self, number: float) -> float:
+        """Return the time of a number, or of what is between two."""
         ...
 
     def since(self, instant: float) -> int:
@@ -88,7 +89,7 @@ class _Even:
         # There may be very many of these: the numbers in them are shared.
         return cls(above * (units // below), step, units)
 
-    def due(self, number: int) -> float:
+    def due(self, number: float) -> float:
         return (self.begin + (self.first + number) * self.step) / self.units
 
     def since(self, instant: float) -> int:
@@ -148,7 +149,7 @@ class _Ramped:
     interval: float
     stretches: Sequence[_Stretch]
 
-    def due(self, number: int) -> float:
+    def due(self, number: float) -> float:
         work = number * self.interval
         at = bisect_right(self.stretches, work, key=lambda each: each.work)
         return self.stretches[max(0, at - 1)].at(work)
@@ -248,8 +249,8 @@ class Timeline:
         courses: list[_Even | _Course | None] = [None] * len(self._events)
         streams: dict[int, Iterator[float]] = {}
         for index, event in enumerate(self._events):
-            if event.cron is not None:
-                stream = self._stream(event, event.cron)
+            if event.is_irregular:
+                stream = self._stream(index, event)
                 for ordinal, due in enumerate(stream, 1):
                     if due >= self._since:
                         streams[index] = stream
@@ -289,8 +290,8 @@ class Timeline:
     def count(self, index: int) -> int:
         """Return how often an event fires, the teardown apart."""
         event = self._events[index]
-        if event.cron is not None:
-            return sum(1 for _ in self._stream(event, event.cron))
+        if event.is_irregular:
+            return sum(1 for _ in self._stream(index, event))
         course = self._course(index, event)
         return 0 if course is None else course.count
 
@@ -394,21 +395,35 @@ class Timeline:
             self._sames = sames
         return f"{self._seed}/{self._events[index].name}/{self._sames[index]}"
 
-    def _stream(self, event: Event, cron: str) -> Iterator[float]:
-        return islice(self._cron(event, cron), event.count)
+    def _stream(self, index: int, event: Event) -> Iterator[float]:
+        return islice(self._irregular(index, event), event.count)
 
-    def _cron(self, event: Event, cron: str) -> Iterator[float]:
+    def _irregular(self, index: int, event: Event) -> Iterator[float]:
         windows = self._windows(event)
         if not windows:
             return
         if event.fires_at_startup:
             yield windows[0][0]
-        for stamp in cron_times(cron, self._begin.astimezone(ZoneInfo(self._zone))):
-            due = (stamp.astimezone(UTC) - self._begin).total_seconds()
+        if event.cron is not None:
+            times = self._cron(event.cron)
+        else:
+            times = self._poisson(index, self._line(event, windows[0][0]))
+        for due in times:
             if due >= windows[-1][1]:
                 return
             if any(opens <= due < closes for opens, closes in windows):
                 yield due
+
+    def _cron(self, cron: str) -> Iterator[float]:
+        for stamp in cron_times(cron, self._begin.astimezone(ZoneInfo(self._zone))):
+            yield (stamp.astimezone(UTC) - self._begin).total_seconds()
+
+    def _poisson(self, index: int, line: _Line) -> Iterator[float]:
+        source = self._source(index)
+        at = 0.0
+        for number in itertools.count(1):
+            at -= math.log(1 - _drawn(f"{source}/{number}"))
+            yield line.due(at)
 
 
 def cron_times(text: str, begin: datetime = _EPOCH) -> CronSim:

@@ -670,6 +670,39 @@ def test_what_is_no_object_is_no_description(value: object) -> None:
             "event 1 (a): interval_min is said as well as interval_sec: leave one out",
         ),
         (
+            said({"name": "a", "distribution": "poisson"}),
+            "event 1 (a): distribution is that of an interval: there is none",
+        ),
+        (
+            said(
+                {
+                    "name": "a",
+                    "interval_sec": 5,
+                    "distribution": "poisson",
+                    "jitter_sec": 1,
+                }
+            ),
+            ("event 1 (a): jitter_sec moves what is even, and this is poisson already"),
+        ),
+        (
+            said(
+                {"name": "a", "at_startup": False, "at_teardown": True},
+                {"name": "b", "after": "a"},
+            ),
+            ("event 2 (b): after: 'a' fires in the end only, nothing follows it"),
+        ),
+        (
+            said(
+                {
+                    "name": "a",
+                    "duration_sec": 1,
+                    "undo": "b",
+                    "overlap": "queue",
+                }
+            ),
+            "event 1 (a): overlap of a fault is skip or parallel, got 'queue'",
+        ),
+        (
             said({**A, "interval_hour": 5, "cron": "* * * * *"}),
             "event 1 (a): cron is said as well as interval_hour: leave one out",
         ),

@@ -16,7 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysys_orch.orchestration.description import CENTURY, Description, Event, Phase
+from pysys_orch.orchestration.description import (
+    CENTURY,
+    Description,
+    Distribution,
+    Event,
+    Phase,
+)
 from pysys_orch.orchestration.timeline import Firing, Timeline
 
 Dues = list[tuple[float, str]]
@@ -679,3 +685,49 @@ def test_each_way_to_compute_gives_the_same(
     event = Event(name="a", interval_sec=interval, start_after=start)
     phases = [Phase(name="p", duration=12)]
     assert dues(event, phases=phases) == dues(change(event), phases=phases)
+
+
+# At random
+
+
+def poisson(**keys: Any) -> Event:
+    """Return an event that fires a hundred times a second on average."""
+    return Event(name="a", rate_per_sec=100, distribution=Distribution.POISSON, **keys)
+
+
+def test_poisson_firings_are_as_many_as_those_of_the_interval() -> None:
+    """On average; gaps are as often short, and as often long, as theory has it."""
+    found = dues(poisson(at_startup=False), duration=100)
+    assert found == sorted(found)
+    assert 9_500 < len(found) < 10_500
+    gaps = sorted(second - first for first, second in pairwise(found))
+    assert gaps[len(gaps) // 2] == pytest.approx(math.log(2) / 100, rel=0.1)
+    assert sum(gap > 0.03 for gap in gaps) / len(gaps) == pytest.approx(
+        math.exp(-3), rel=0.2
+    )
+
+
+def test_poisson_firings_come_again_with_the_seed() -> None:
+    """Other events, and where one begins to look, do not change them."""
+    found = dues(poisson())
+    assert found[0] == 0
+    assert dues(poisson()) == found
+    assert dues(poisson(), seed=2) != found
+    more = fire(Event(name="b", interval_sec=1), poisson())
+    assert [due for due, name in more if name == "a"] == found
+    assert [due for due, _ in fire(poisson(), since=5)] == [
+        each for each in found if each >= 5
+    ]
+
+
+def test_poisson_firings_follow_a_rate() -> None:
+    """And stay in their phases."""
+    phases = (
+        Phase(name="slow", duration=50, rate=1),
+        Phase(name="fast", duration=50, rate=3),
+    )
+    found = dues(poisson(), phases=phases)
+    slow = sum(each < 50 for each in found)
+    assert (len(found) - slow) / slow == pytest.approx(3, rel=0.1)
+    only = dues(poisson(phases=("fast",)), phases=phases)
+    assert min(only) >= 50
