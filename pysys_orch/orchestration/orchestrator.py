@@ -43,7 +43,7 @@ TEARDOWN_LIMIT = 600.0
 
 _FOREVER = float("inf")
 # What has none of these shares one, which stays empty.
-_NO_QUEUE = deque[Firing](maxlen=0)
+_NO_QUEUE = deque[tuple[Firing, Kind]](maxlen=0)
 _NO_CALLS = dict[Call, None]()
 _NO_FAULTS = list[Call]()
 _NO_FIRINGS = list[Firing]()
@@ -157,7 +157,7 @@ class _Live:
         # Single operations on these need no lock: workers take calls out of the first.
         self.running = _NO_CALLS
         is_queued = event.overlap in {Overlap.QUEUE, Overlap.CANCEL}
-        self.queued = deque[Firing]() if is_queued else _NO_QUEUE
+        self.queued = deque[tuple[Firing, Kind]]() if is_queued else _NO_QUEUE
         self.dependents: Sequence[_Live] = ()
         self.faults: list[Call] = [] if part.undo is not None else _NO_FAULTS
         # What fires later because another event has ended.
@@ -360,9 +360,7 @@ class Orchestrator:
         latest = due + live.patience if firing.ordinal > 1 else _FOREVER
         if now > latest:
             self._pass_over(live, firing, Outcome.MISSED)
-        elif live.is_busy and not self._may_overlap(live, firing, now):
-            return
-        else:
+        elif not live.is_busy or self._may_overlap(live, firing, Kind.SCHEDULED):
             self._submit(live, firing, latest, Kind.SCHEDULED)
 
     def _submit(self, live: _Live, firing: Firing, latest: float, kind: Kind) -> None:
@@ -388,26 +386,30 @@ class Orchestrator:
             self._plan_time_out(call, live.event.timeout_sec)
         self._workers.submit(call)
 
-    def _may_overlap(self, live: _Live, firing: Firing, now: float) -> bool:
+    def _may_overlap(self, live: _Live, firing: Firing, kind: Kind) -> bool:
         """Say whether an event that still runs is fired again, at once."""
         event = live.event
         match event.overlap:
             case Overlap.PARALLEL if len(live.running) < event.max_parallel:
                 return True
             case Overlap.QUEUE if len(live.queued) < event.max_queued:
-                live.queued.append(firing)
+                live.queued.append((firing, kind))
             case Overlap.CANCEL:
-                while live.queued:
-                    self._pass_over(live, live.queued.popleft(), Outcome.CANCELLED)
-                live.queued.append(firing)
+                self._empty_queue(live)
+                live.queued.append((firing, kind))
                 for call in tuple(live.running):
                     self._cancel(call)
                     call.limit = event.grace_sec
-                    at = now + event.grace_sec
+                    at = self._clock.instant() + event.grace_sec
                     self._plan(at, partial(self._end_hard, call, Outcome.TIMED_OUT))
             case _:
-                self._pass_over(live, firing, Outcome.SKIPPED)
+                self._pass_over(live, firing, Outcome.SKIPPED, kind)
         return False
+
+    def _empty_queue(self, live: _Live) -> None:
+        while live.queued:
+            firing, kind = live.queued.popleft()
+            self._pass_over(live, firing, Outcome.CANCELLED, kind)
 
     def _pass_over(
         self,
@@ -467,7 +469,8 @@ class Orchestrator:
 
     def _fire_queued(self, live: _Live) -> None:
         if live.queued and not live.is_busy and not self._is_ending:
-            self._submit(live, live.queued.popleft(), _FOREVER, Kind.SCHEDULED)
+            firing, kind = live.queued.popleft()
+            self._submit(live, firing, _FOREVER, kind)
 
     def _fire_after(self, live: _Live, *, failed: bool) -> None:
         event, after = live.event, live.event.after
@@ -497,8 +500,7 @@ class Orchestrator:
         self._fire_now(live, firing)
 
     def _fire_now(self, live: _Live, firing: Firing) -> None:
-        now = self._clock.instant()
-        if not live.is_busy or self._may_overlap(live, firing, now):
+        if not live.is_busy or self._may_overlap(live, firing, Kind.AFTER):
             self._submit(live, firing, _FOREVER, Kind.AFTER)
 
     def _undo(self, live: _Live, fault: Call) -> None:
@@ -603,8 +605,7 @@ class Orchestrator:
 
     def _end_all(self) -> None:
         for live in self._live:
-            while live.queued:
-                self._pass_over(live, live.queued.popleft(), Outcome.CANCELLED)
+            self._empty_queue(live)
             for firing in live.planned:
                 self._pass_over(live, firing, Outcome.CANCELLED, Kind.AFTER)
         self._end_running()

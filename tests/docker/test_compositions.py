@@ -30,6 +30,13 @@ services:
     command: sleep 600
     ports: ["8080:80"]
 """
+#: A service that takes a second to be up, so that all is looked at until then.
+SLOW = f"""\
+  slow:
+    image: {BUSYBOX}
+    command: sleep 600
+    healthcheck: {{test: 'true', interval: 1s}}
+"""
 BUILD = """
 services:
   web:
@@ -176,7 +183,7 @@ IMAGES = {
 
 SERVICES = {
     "exits_at_once": Case(
-        compose=web("command: sh -c 'echo no config >&2; exit 3'"),
+        compose=web("command: sh -c 'echo no config >&2; exit 3'") + SLOW,
         reason="service web exited with exit code 3, its last words: no config",
         evidence={"web.inspect.json": '"ExitCode": 3', "web.err": "^no config$"},
     ),
