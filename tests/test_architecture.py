@@ -136,6 +136,16 @@ def test_only_what_pysys_sees_imports_pysys() -> None:
         assert violations(f"pysys_orch.{name}", "pysys") == []
 
 
+def test_an_orchestration_knows_nothing_of_pysys_but_where_pysys_sees_it() -> None:
+    """It is planned, run and judged without."""
+    found = violations("pysys_orch.orchestration", "pysys")
+    home = "pysys_orch.orchestration"
+    assert {line.split()[0] for line in found} == {
+        f"{home}.descriptors",
+        f"{home}.testcase",
+    }
+
+
 def test_one_module_knows_the_docker_sdk() -> None:
     """Who replaces the SDK replaces one module."""
     importers = {line.split()[0] for line in violations("pysys_orch", "docker")}
