@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,3 +238,32 @@ def _busy() -> float:
 def _ticks() -> list[int]:
     first = Path("/proc/stat").read_text().partition("\n")[0]
     return [int(field) for field in first.split()[1:9]]
+
+
+def command_line(
+    which: str, names: Collection[str], *, to_json: bool = False
+) -> argparse.Namespace:
+    """Return what is said on the command line of benchmarks.
+
+    Args:
+        which: Which package of benchmarks it is.
+        names: What there is to measure.
+        to_json: Whether figures can be written to a file.
+    """
+    listed = ", ".join(names)
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{which}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {listed}; or all")
+    parser.add_argument("--rounds", type=int, help="instead of each one's own number")
+    parser.add_argument(
+        "--quiet",
+        type=float,
+        default=100,
+        metavar="PERCENT",
+        help="wait until other processes use no more of the CPUs, a minute at most",
+    )
+    if to_json:
+        parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(names):
+        parser.error(f"{', '.join(sorted(unknown))}: not one of {listed}")
+    return arguments

@@ -7,7 +7,6 @@ It is a report and no test: the exit status is 0 unless something broke.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ from benchmarks.docker import (
     runs,
 )
 from benchmarks.docker.bench import Bench, opened
-from benchmarks.measure import Report, Rounds
+from benchmarks.measure import Report, Rounds, command_line
 
 BENCHMARKS = {
     "lifecycle": lifecycle.run,
@@ -45,7 +44,7 @@ _PACKAGES = ("pysys", "docker", "testcontainers", "python-on-whales")
 
 def main() -> int:
     """Run what was asked for; return the exit status."""
-    arguments = _arguments()
+    arguments = command_line("docker", BENCHMARKS, to_json=True)
     for ends in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ends, signal.default_int_handler)  # with everything removed
     reports: list[Report] = []
@@ -71,28 +70,6 @@ def main() -> int:
     if arguments.json:
         _write(arguments.json, about, reports)
     return 1 if broken else 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.docker")
-    parser.add_argument(
-        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; or all"
-    )
-    parser.add_argument("--rounds", type=int, help="instead of each one's own number")
-    parser.add_argument(
-        "--quiet",
-        type=float,
-        default=100,
-        metavar="PERCENT",
-        help="wait until other processes use no more of the CPUs, a minute at most",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(BENCHMARKS):
-        parser.error(
-            f"{', '.join(sorted(unknown))}: not one of {', '.join(BENCHMARKS)}"
-        )
-    return arguments
 
 
 def _about(bench: Bench) -> dict[str, str]:

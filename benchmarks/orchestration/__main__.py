@@ -7,7 +7,6 @@ It is a report and no test: the exit status is 0 unless something broke.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,7 +17,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Bar, Figures, Interval, Report, Rounds, ratio, values
+from benchmarks.measure import (
+    Bar,
+    Figures,
+    Interval,
+    Report,
+    Rounds,
+    command_line,
+    ratio,
+    values,
+)
 from benchmarks.orchestration.engines import ENGINES, missing
 
 _OURS, _BARE = "pysys_orch", "bare loop"
@@ -31,7 +39,7 @@ _PREVIEW = "import sys; from pysys_orch.cli import main; sys.exit(main())"
 
 def main() -> int:
     """Run what was asked for; return the exit status."""
-    arguments = _arguments()
+    arguments = command_line("orchestration", BENCHMARKS)
     rounds = Rounds(number=arguments.rounds, quiet=arguments.quiet)
     reports: list[Report] = []
     broken = 0
@@ -50,27 +58,6 @@ def main() -> int:
             print(f"{report.title}", *report.bars, sep="\n  ")
     print(f"\n{time.monotonic() - begin:.0f} s altogether")
     return 1 if broken else 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration")
-    parser.add_argument(
-        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; or all"
-    )
-    parser.add_argument("--rounds", type=int, help="instead of each one's own number")
-    parser.add_argument(
-        "--quiet",
-        type=float,
-        default=100,
-        metavar="PERCENT",
-        help="wait until other processes use no more of the CPUs, a minute at most",
-    )
-    arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(BENCHMARKS):
-        parser.error(
-            f"{', '.join(sorted(unknown))}: not one of {', '.join(BENCHMARKS)}"
-        )
-    return arguments
 
 
 def _lateness(rounds: Rounds) -> Iterator[Report]:

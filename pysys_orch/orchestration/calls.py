@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import queue
 import threading
@@ -124,18 +125,8 @@ class Call:
 
     def left_behind(self, outcome: Outcome, now: float) -> Call:
         """Return what is known of it now, whatever still comes of it."""
-        left = Call(
-            self.event,
-            self.ordinal,
-            self.phase,
-            self.due,
-            self.work,
-            self.latest,
-            self.kind,
-        )
-        left.started, left.is_made, left.stack = self.started, self.is_made, self.stack
-        left.thread, left.worker = self.thread, self.worker
-        left.outcome, left.limit = outcome, self.limit
+        left = copy.copy(self)
+        left.outcome, left.failure = outcome, None
         # So long it took at least.
         left.ended = now if self.is_made else 0.0
         return left

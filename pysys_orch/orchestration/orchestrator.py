@@ -564,8 +564,7 @@ class Orchestrator:
     @staticmethod
     def _cancel(call: Call) -> None:
         call.is_cancelled = True
-        if call.switch is not None:
-            call.switch.cancel()
+        _switch_off(call)
 
     def _end_hard(self, call: Call, outcome: Outcome) -> None:
         """End a call that does not end by itself, or do without it."""
@@ -631,8 +630,7 @@ class Orchestrator:
             self._wait_for(lambda: all(each.started for each in running), grace)
         self._switch.cancel()
         for call in running:
-            if call.switch is not None:
-                call.switch.cancel()
+            _switch_off(call)
             if not call.started:
                 call.is_cancelled = True
         begin = self._clock.instant()
@@ -700,6 +698,13 @@ class Orchestrator:
                 self._progress(at - self._begin, self._upcoming)
 
         self._plan(now + every, tell)
+
+
+def _switch_off(call: Call) -> None:
+    # Once a call has ended, who writes it down takes its switch away.
+    switch = call.switch
+    if switch is not None:
+        switch.cancel()
 
 
 def _is_gone(call: Call, home: Collection[Call]) -> bool:

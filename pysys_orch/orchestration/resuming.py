@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pysys_orch.errors import ConfigError
-from pysys_orch.inputs import utf8_text
 from pysys_orch.orchestration.calls import Kind
 from pysys_orch.orchestration.description import Description
 from pysys_orch.orchestration.journal import JOURNAL
+from pysys_orch.orchestration.review import review
 from pysys_orch.orchestration.summary import span
 from pysys_orch.orchestration.timeline import Timeline
 
@@ -62,29 +61,17 @@ def resume(folder: Path, description: Description, now: datetime) -> Resumed:
             has come to its end.
     """
     file = folder / JOURNAL
-    lines = utf8_text(file).splitlines()
-    head = _read(file, lines[0] if lines else "")
-    if "orchestration" not in head:
-        message = f"{file} is no journal of an orchestration"
-        raise ConfigError(message)
+    found = review(file)
+    head, lines = found.head, found.lines
     if head["orchestration"] != description.test_name:
         message = (
             f"{file} is of {head['orchestration']}, and this is {description.test_name}"
         )
         raise ConfigError(message)
-    last = float(head["since"])
-    fired = []
-    for line in lines[1:]:
-        try:
-            said = _read(file, line)
-        except ConfigError:
-            break  # the line that the kill cut off
-        if "why" in said:
-            message = f"{file} has come to its end: {said['why']}. Run it anew"
-            raise ConfigError(message)
-        if "event" in said:
-            fired.append(said)
-            last = max(last, float(said["due"]))
+    if found.why:
+        message = f"{file} has come to its end: {found.why}. Run it anew"
+        raise ConfigError(message)
+    last = max([float(head["since"]), *(float(each["due"]) for each in lines)])
     begin = datetime.fromisoformat(head["begin"])
     since = (now - begin).total_seconds()
     if since >= description.total:
@@ -101,14 +88,5 @@ def resume(folder: Path, description: Description, now: datetime) -> Resumed:
         if each.due > last
     )
     return Resumed(
-        begin=begin, since=since, last=last, seed=seed, missed=missed, lines=fired
+        begin=begin, since=since, last=last, seed=seed, missed=missed, lines=lines
     )
-
-
-def _read(file: Path, line: str) -> dict[str, Any]:
-    try:
-        said = json.loads(line)
-    except json.JSONDecodeError as failure:
-        message = f"{file} is no journal of an orchestration: {failure}"
-        raise ConfigError(message) from None
-    return said if isinstance(said, dict) else {}
