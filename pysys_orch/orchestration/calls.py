@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -145,6 +146,9 @@ class Inline:
         clock: What tells the time.
     """
 
+    #: How many calls wait.
+    backlog = 0
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
@@ -194,11 +198,12 @@ class Threads:
         self._limit = limit
         self._most = 2 * limit
         self._initialize = initialize
-        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        # Single operations on a set need no lock.
-        self._idle = set[int]()
+        # Single operations on these need no lock.
+        self._calls = deque[Call]()
+        self._parked: list[threading.Lock] = []
+        self._is_waking = self._is_closed = False
 
     def start(self, done: Done) -> None:
         """Begin.
@@ -208,10 +213,17 @@ class Threads:
         """
         self._done = done
 
+    @property
+    def backlog(self) -> int:
+        """How many calls wait for a thread."""
+        return len(self._calls)
+
     def submit(self, call: Call) -> None:
         """Have a call made."""
-        self._calls.put(call)
-        self._add_if_needed()
+        self._calls.append(call)
+        # Who is being woken looks for calls only after this.
+        if not self._is_waking:
+            self._have_one_more()
 
     def apart(self, call: Call) -> None:
         """Have a call made at once, whoever else is waiting."""
@@ -224,17 +236,36 @@ class Threads:
         """Do without the thread of a call that does not end."""
         del call
         self._limit = min(self._limit + 1, self._most)
-        self._add_if_needed()
+        if self._calls:
+            self._have_one_more()
 
     def close(self) -> None:
         """End the threads, once they have ended what they do."""
-        for _ in self._threads:
-            self._calls.put(None)
+        self._is_closed = True
+        while self._parked:
+            self._wake_one()
 
-    def _add_if_needed(self) -> None:
-        """Have a thread for each call, as long as there may be more."""
-        is_enough = self._calls.qsize() <= len(self._idle)
-        if is_enough or len(self._threads) >= self._limit:
+    def _have_one_more(self) -> None:
+        """Have one more thread look for calls, if there may be one."""
+        if not self._wake_one():
+            self._add()
+
+    def _wake_one(self) -> bool:
+        """Wake who has parked last, whose stack is warm still; return if there is one.
+
+        One at a time: to wake a thread takes longer than most calls do, and one that
+        finds more calls than its own wakes the next.
+        """
+        try:
+            turn = self._parked.pop()
+        except IndexError:
+            return False
+        self._is_waking = True
+        turn.release()
+        return True
+
+    def _add(self) -> None:
+        if len(self._threads) >= self._limit:
             return
         with self._lock:
             number = len(self._threads) + 1
@@ -248,25 +279,36 @@ class Threads:
 
     def _work(self) -> None:
         self._initialize()
-        get, idle = self._calls.get, self._idle
-        thread, me = threading.current_thread(), threading.get_ident()
+        calls, parked, turn = self._calls, self._parked, threading.Lock()
+        thread, name = threading.get_ident(), threading.current_thread().name
+        turn.acquire()
         while True:
-            idle.add(me)
-            call = get()
-            idle.discard(me)
-            if call is None:
+            while calls:
+                try:
+                    call = calls.popleft()
+                except IndexError:
+                    break
+                if calls and not self._is_waking:
+                    self._have_one_more()
+                self._make(call, thread, name)
+                del call
+            if self._is_closed:
                 return
-            # Who has just submitted another one may have taken this one for idle.
-            self._add_if_needed()
-            self._make(call, thread)
-            del call
+            parked.append(turn)
+            # Who has submitted one, or closed, before that has woken nobody.
+            if calls or self._is_closed:
+                with contextlib.suppress(ValueError):
+                    parked.remove(turn)
+                    continue
+            turn.acquire()
+            self._is_waking = False
 
     def _once(self, call: Call) -> None:
         self._initialize()
-        self._make(call, threading.current_thread())
+        self._make(call, threading.get_ident(), threading.current_thread().name)
 
-    def _make(self, call: Call, thread: threading.Thread) -> None:
-        call.thread, call.worker = thread.ident or 0, thread.name
+    def _make(self, call: Call, thread: int, name: str) -> None:
+        call.thread, call.worker = thread, name
         call.run(self._clock)
         try:
             self._done(call)

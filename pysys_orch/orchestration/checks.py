@@ -13,6 +13,7 @@ from pysys_orch.inputs import nearest
 from pysys_orch.orchestration.description import (
     CENTURY,
     After,
+    Closed,
     Description,
     Distribution,
     Event,
@@ -163,6 +164,10 @@ def _about_events(
             if event.after.event in last:
                 words = f"after: {event.after.event!r} fires in the end only"
                 yield ("events", index, "after"), f"{words}, nothing follows it"
+    users = sum(each.closed.users for each in description.events if each.closed)
+    if users > description.max_workers and "max_workers" not in but:
+        words = f"max_workers has to be at least the users of all events, {users}"
+        yield ("max_workers",), f"{words}, got {description.max_workers}"
     if names is not None:
         yield from _about_circles(description.events, names)
 
@@ -174,11 +179,9 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
     ]
     for key in intervals[1:]:
         yield key, f"{key} is said as well as {intervals[0]}: leave one out"
-    if event.interval is not None and event.interval < _SHORTEST:
-        yield (
-            intervals[0],
-            f"{intervals[0]} is below a microsecond, got {event.interval:.12g} s",
-        )
+    gaps = event.gaps
+    if gaps is not None:
+        yield from _about_gaps(event, intervals[0], gaps)
     is_timed = bool(intervals)
     if event.cron is not None and (words := _about_cron(event.cron)):
         yield "cron", words
@@ -196,23 +199,8 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
                 "at_teardown"
             ),
         )
-    if event.distribution is not Distribution.EVEN and event.interval is None:
-        yield "distribution", "distribution is that of an interval: there is none"
-    elif event.distribution is not Distribution.EVEN and event.jitter_sec:
-        yield "jitter_sec", "jitter_sec moves what is even, and this is poisson already"
-    if event.jitter_sec and event.interval is None:
-        yield (
-            "jitter_sec",
-            "jitter_sec moves the firings of an interval: there is none",
-        )
-    elif event.interval is not None and event.jitter_sec > event.interval:
-        yield (
-            "jitter_sec",
-            (
-                "jitter_sec is at least 0, and at most the interval, "
-                f"{event.interval:.12g}, got {event.jitter_sec:.12g}"
-            ),
-        )
+    if event.jitter_sec or event.distribution is not Distribution.EVEN:
+        yield from _about_chance(event, intervals)
     begin, end = event.start_after or 0.0, event.end_after
     if end is not None and end < begin:
         yield (
@@ -228,24 +216,99 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
         yield "undo", "undo needs duration_sec: it says when that is called"
     if event.duration_sec is not None and event.undo is None:
         yield "duration_sec", "duration_sec needs undo: what is called then"
-    if (
-        event.duration_sec is not None
-        and event.interval is not None
-        and event.duration_sec >= event.interval
-    ):
+    if event.duration_sec is not None and gaps and event.duration_sec >= gaps[0]:
+        at_least = " at its shortest" if event.has_drawn_gaps else ""
         yield (
             "duration_sec",
             (
-                f"duration_sec has to be below the interval, {event.interval:.12g}, or "
-                f"the fault would never be over, got {event.duration_sec:.12g}"
+                f"duration_sec has to be below the interval, {gaps[0]:.12g}{at_least}, "
+                f"or the fault would never be over, got {event.duration_sec:.12g}"
             ),
         )
+    if event.wait and (not event.fires_at_startup or event.start_after):
+        yield "wait", "wait is for what fires when the run begins: this does not"
+    if event.closed is not None:
+        yield from _about_users(event, event.closed)
     failure = event.on_failure
     limits = [failure.max_failures, failure.max_ratio].count(None)
     if failure.policy is OnFailure.TOLERATE and limits != 1:
         yield "on_failure", "on_failure has to say max_failures or max_ratio"
     if failure.policy is not OnFailure.TOLERATE and limits != 2:
         yield "on_failure", "on_failure says a policy and a limit: leave one out"
+
+
+def _about_users(event: Event, closed: Closed) -> Iterator[tuple[str, str]]:
+    """Yield what cannot be said of an event whose users fire it."""
+    others = {
+        **{key: getattr(event, key) for key in (*_INTERVALS, "cron", "after")},
+        "at_startup": event.at_startup is False,
+        "wait": event.wait,
+        "overlap": event.overlap is not Overlap.SKIP,
+        "duration_sec": event.duration_sec,
+        "phases": event.phases,
+    }
+    for key, said in others.items():
+        if said:
+            yield key, f"{key} is said as well as closed: leave one out"
+    if event.count is not None and event.count < closed.users:
+        words = f"count has to be at least its users, {closed.users}"
+        yield "count", f"{words}, got {event.count}"
+
+
+def _about_gaps(
+    event: Event, key: str, gaps: tuple[float, float]
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an interval.
+
+    Args:
+        event: The event.
+        key: What says the interval.
+        gaps: What it says.
+    """
+    shortest, longest = gaps
+    if shortest > longest:
+        said = ", ".join(f"{each:.12g}" for each in getattr(event, key))
+        yield key, f"{key} is from the shortest one to the longest one, got [{said}]"
+    if (least := min(shortest, longest)) < _SHORTEST:
+        yield key, f"{key} is below a microsecond, got {least:.12g} s"
+    if event.rate_per_sec is not None and longest > CENTURY:
+        rate = event.rate_per_sec
+        yield key, f"{key} is less than once in a century, got {rate:.12g}"
+
+
+def _about_chance(event: Event, intervals: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with what is random.
+
+    Args:
+        event: The event.
+        intervals: What says its interval, or several.
+    """
+    gaps, is_poisson = event.gaps, event.distribution is Distribution.POISSON
+    if is_poisson and gaps is None:
+        yield "distribution", "distribution is that of an interval: there is none"
+    if is_poisson and event.has_drawn_gaps:
+        words = f"distribution is that of one interval, and {intervals[0]} has two"
+        yield "distribution", f"{words}: leave one out"
+    if not event.jitter_sec:
+        return
+    if gaps is None:
+        yield (
+            "jitter_sec",
+            "jitter_sec moves the firings of an interval: there is none",
+        )
+    elif is_poisson:
+        yield "jitter_sec", "jitter_sec moves what is even, and this is poisson already"
+    elif event.has_drawn_gaps:
+        words = f"jitter_sec moves what is even, and {intervals[0]} is random already"
+        yield "jitter_sec", words
+    elif event.jitter_sec > gaps[0]:
+        yield (
+            "jitter_sec",
+            (
+                "jitter_sec is at least 0, and at most the interval, "
+                f"{gaps[0]:.12g}, got {event.jitter_sec:.12g}"
+            ),
+        )
 
 
 def _about_cron(text: str) -> str:

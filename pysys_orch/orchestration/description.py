@@ -15,7 +15,7 @@ from enum import StrEnum
 from math import fsum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, Tag
 from pydantic.dataclasses import dataclass
 
 #: How many seconds that is. Decimal: what people write is, and is meant exactly.
@@ -32,7 +32,11 @@ _AMOUNT = re.compile(r"([\d.]+)(ms|s|m|h|d)", re.ASCII)
 #: The longest time that a description can speak of, in seconds.
 CENTURY = 100 * 365.25 * 86400
 
+#: What a problem with an interval is about: its only number, or its pair of them.
+ONE, TWO = "one number", "two numbers"
+
 _FASTEST = 1_000_000
+_STEEPEST = 100
 
 
 class Overlap(StrEnum):
@@ -93,6 +97,10 @@ def _times(amount: float, seconds: int) -> float:
     return float(Decimal(repr(amount)) * seconds)
 
 
+def _both(said: float | tuple[float, float]) -> tuple[float, float]:
+    return said if isinstance(said, tuple) else (said, said)
+
+
 def _duration(said: object) -> object:
     return seconds_of(said) if isinstance(said, str) else said
 
@@ -124,7 +132,20 @@ Hours = Annotated[float, Strict(), Field(ge=0, le=CENTURY / 3600)]
 Positive = Annotated[float, Strict(), Field(gt=0, le=CENTURY)]
 PositiveMinutes = Annotated[float, Strict(), Field(gt=0, le=CENTURY / 60)]
 PositiveHours = Annotated[float, Strict(), Field(gt=0, le=CENTURY / 3600)]
+Pause = Annotated[float, Strict(), Field(ge=1, le=CENTURY)]
 Rate = Annotated[float, Strict(), Field(gt=0, le=_FASTEST)]
+Factor = Annotated[float, Strict(), Field(ge=1, le=_STEEPEST)]
+SecondsApart = (
+    Annotated[Positive, Tag(ONE)] | Annotated[tuple[Positive, Positive], Tag(TWO)]
+)
+MinutesApart = (
+    Annotated[PositiveMinutes, Tag(ONE)]
+    | Annotated[tuple[PositiveMinutes, PositiveMinutes], Tag(TWO)]
+)
+HoursApart = (
+    Annotated[PositiveHours, Tag(ONE)]
+    | Annotated[tuple[PositiveHours, PositiveHours], Tag(TWO)]
+)
 Duration = Annotated[
     Amount, BeforeValidator(_duration, json_schema_input_type=Amount | _Written)
 ]
@@ -146,6 +167,17 @@ class After:
 
     delay_sec: Amount = 0.0
     """How many seconds later this one fires."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_VALUE)
+class Closed:
+    """Users who fire an event again and again: each once its last call has ended."""
+
+    users: Some
+    """How many there are."""
+
+    think_sec: Positive
+    """How many seconds each waits from the end of a call to its next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_VALUE)
@@ -188,22 +220,26 @@ class Event:
     """What implements it: a function of the sources, or a method of the test. Has to be
     there."""
 
-    interval_sec: Positive | None = None
-    """Seconds from one firing to the next. Without any interval it fires at the startup
-    and at the teardown only."""
+    interval_sec: SecondsApart | None = None
+    """Seconds from one firing to the next; ``[2, 5]`` is from two to five, drawn anew
+    each time. Without any interval it fires at the startup and at the teardown only."""
 
-    interval_min: PositiveMinutes | None = None
+    interval_min: MinutesApart | None = None
     """The same in minutes. An event has at most one of the intervals."""
 
-    interval_hour: PositiveHours | None = None
+    interval_hour: HoursApart | None = None
     """The same in hours."""
 
     rate_per_sec: Rate | None = None
-    """How often it fires in a second, instead of an interval."""
+    """How often it fires in a second: another way to say an interval."""
 
     at_startup: Flag | None = None
     """Whether it fires once when the run begins. True by default, unless it is fired by
     ``cron`` or ``after``."""
+
+    wait: Flag = False
+    """Whether what fires at the beginning after this one waits until it has ended. What
+    is held back fires at no interval meanwhile; other intervals wait for nothing."""
 
     at_teardown: Flag = False
     """Whether it fires once more when the run has ended."""
@@ -244,6 +280,10 @@ class Event:
     ) = None
     """Fires when the event of this name has succeeded, or as the object says."""
 
+    closed: Closed | None = None
+    """Fires as so many users do, instead of an interval: the slower it is, the less
+    often. How late it is says nothing then, since it waits for itself."""
+
     overlap: Overlap = Field(default=Overlap.SKIP)
     """What becomes of a firing that is due while the event still runs: ``skip`` counts
     it, ``queue`` lets it wait, ``parallel`` runs both, ``cancel`` sets the kill switch
@@ -267,6 +307,10 @@ class Event:
 
     retry_delay_sec: Amount = 1.0
     """How long it waits before that."""
+
+    retry_backoff: Factor = 1.0
+    """By what that is multiplied each time, from 1 to 100; with 2, it waits twice as
+    long before each try as before the last one, an hour at most."""
 
     isolation: Isolation = Field(default=Isolation.THREAD)
     """``process`` runs each call in a process of its own, which is killed if it does
@@ -293,22 +337,44 @@ class Event:
     of them, and goes on while it is not its turn."""
 
     @property
-    def interval(self) -> float | None:
-        """Seconds from one firing to the next; None if there is no interval."""
+    def gaps(self) -> tuple[float, float] | None:
+        """Seconds from one firing to the next, at least and at most.
+
+        The same twice if they do not vary; None if there is no interval.
+        """
         if self.interval_sec is not None:
-            return self.interval_sec
+            return _both(self.interval_sec)
         if self.interval_min is not None:
-            return _times(self.interval_min, 60)
+            shortest, longest = _both(self.interval_min)
+            return _times(shortest, 60), _times(longest, 60)
         if self.interval_hour is not None:
-            return _times(self.interval_hour, 3600)
+            shortest, longest = _both(self.interval_hour)
+            return _times(shortest, 3600), _times(longest, 3600)
         if self.rate_per_sec is not None:
-            return 1 / self.rate_per_sec
+            gap = 1 / self.rate_per_sec
+            return gap, gap
         return None
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds from one firing to the next; None if there is no interval.
+
+        On average, if they vary.
+        """
+        gaps = self.gaps
+        return None if gaps is None else gaps[0] + (gaps[1] - gaps[0]) / 2
+
+    @property
+    def has_drawn_gaps(self) -> bool:
+        """Whether each interval is another one, between two numbers."""
+        said = self.interval_sec or self.interval_min or self.interval_hour
+        return isinstance(said, tuple) and said[0] != said[1]
 
     @property
     def is_irregular(self) -> bool:
         """Whether its times are found one after the other, and not computed."""
-        return self.cron is not None or self.distribution is Distribution.POISSON
+        is_poisson = self.distribution is Distribution.POISSON
+        return self.cron is not None or is_poisson or self.has_drawn_gaps
 
     @property
     def fires_at_startup(self) -> bool:
@@ -357,6 +423,10 @@ class Description:
 
     max_workers: Some = 32
     """How many calls run at the same time at most."""
+
+    status_sec: Pause | None = None
+    """After how many seconds the log, and the file that others may read, say how far it
+    is; at least one. By default some twenty times, from ten seconds to ten minutes."""
 
     @property
     def total(self) -> float:

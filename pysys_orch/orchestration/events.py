@@ -111,9 +111,20 @@ def load(names: Iterable[str], folders: Sequence[Path]) -> list[Source]:
         folders: Where files are, the first that has them.
 
     Raises:
-        ConfigError: One is not there, or cannot be imported.
+        ConfigError: Some are not there, or cannot be imported: it names all of them.
     """
-    return [_load(name, folders) for name in names]
+    found: list[Source] = []
+    failures: list[ConfigError] = []
+    for name in names:
+        try:
+            found.append(_load(name, folders))
+        except ConfigError as failure:
+            failures.append(failure)
+    if failures:
+        unload(found)
+        message = "; ".join(map(str, failures))
+        raise ConfigError(message) from failures[0]
+    return found
 
 
 def unload(sources: Iterable[Source]) -> None:
@@ -255,7 +266,7 @@ def bind(draft: Draft, library: Library) -> tuple[list[BoundEvent], list[Problem
     available = library.fixtures()
     bound, problems = [], []
     for index, event in enumerate(draft.description.events):
-        binder = _Binder(draft, library, available, index)
+        binder = _Binder(library, available, functools.partial(_problem, draft, index))
         action = binder.bind("name", event.name, event.params, may_leave=())
         undo = None
         if event.undo is not None:
@@ -263,6 +274,13 @@ def bind(draft: Draft, library: Library) -> tuple[list[BoundEvent], list[Problem
         problems += binder.problems
         if action is not None:
             bound.append(BoundEvent(event=event, action=action, undo=undo))
+    for remnant in draft.remnants:
+        problem = functools.partial(draft.problem_of, remnant)
+        binder = _Binder(library, available, problem)
+        binder.bind("name", remnant.name, remnant.params, may_leave=())
+        if remnant.undo is not None:
+            binder.undo(remnant.undo, remnant.params)
+        problems += binder.problems
     for name in draft.description.unref_setup_fixtures:
         for words in available.problems(name):
             path = ("unref_setup_fixtures",)
@@ -274,23 +292,25 @@ class _Binder:
     """Binds one event."""
 
     def __init__(
-        self, draft: Draft, library: Library, available: Fixtures, index: int
+        self,
+        library: Library,
+        available: Fixtures,
+        problem: Callable[[Steps, str], Problem],
     ) -> None:
         self.problems: list[Problem] = []
-        self._draft = draft
         self._library = library
         self._available = available
-        self._index = index
+        self._problem = problem
 
-    def undo(self, name: str, params: Mapping[str, Any]) -> Bound | None:
+    def undo(self, name: str, params: Mapping[str, Any] | None) -> Bound | None:
         """Bind what takes the event back: it gets those arguments that it takes."""
-        return self.bind("undo", name, params, may_leave=params)
+        return self.bind("undo", name, params, may_leave=params or ())
 
     def bind(
         self,
         key: str,
         name: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, Any] | None,
         *,
         may_leave: Iterable[str],
     ) -> Bound | None:
@@ -299,7 +319,7 @@ class _Binder:
         Args:
             key: Which key of the event names it.
             name: Its name.
-            params: Arguments.
+            params: Arguments; None if nobody knows them.
             may_leave: Those that it need not take.
         """
         function, why = self._library.find(name)
@@ -309,6 +329,8 @@ class _Binder:
         before = len(self.problems)
         if words := _unusable(function):
             self._blame(key, f"{name} {words}")
+        if params is None:
+            return None
         parameters = inspect.signature(function).parameters
         takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         takes = {
@@ -349,8 +371,11 @@ class _Binder:
         return Bound(function=function, params=given, fixtures=tuple(used))
 
     def _blame(self, key: str, words: str, *more: str) -> None:
-        path: Steps = ("events", self._index, key, *more)
-        self.problems.append(self._draft.problem(path, words))
+        self.problems.append(self._problem((key, *more), words))
+
+
+def _problem(draft: Draft, index: int, path: Steps, words: str) -> Problem:
+    return draft.problem(("events", index, *path), words)
 
 
 def _unusable(function: Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pysys_orch.orchestration.calls import Call
+from pysys_orch.orchestration.calls import Call, Kind, Outcome
 from pysys_orch.orchestration.failures import words_of
 from pysys_orch.orchestration.tally import Tally
 
@@ -22,8 +22,18 @@ log = logging.getLogger("pysys.orch.orchestration")
 JOURNAL = "orchestration.jsonl"
 
 _COLLECT_FOR = 0.05
-_MANY = 20_000
+# So many are put into words by who adds them: they are at hand still.
+_MANY = 128
+# So many texts wait for a disk that is slow; then who adds firings does, too.
+_MOST_TEXTS = 1000
 _LONGEST_ERROR = 500
+
+_LINE = (
+    '%s"ordinal": %d, "kind": "%s"%s, "due": %.6f, %s, "outcome": "%s"%s, '
+    '"worker": "%s"}\n'
+)
+_TIMES = '"started": %.6f, "ended": %.6f, "lateness": %.6f'
+_WORDS: Mapping[Kind | Outcome, str] = {each: each.value for each in (*Kind, *Outcome)}
 
 
 class Recorder:
@@ -57,7 +67,10 @@ class Recorder:
         self._path = file
         self._file: FileIO | None = None
         self._calls: deque[Call] = deque()
+        self._texts: deque[str] = deque()
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._is_told = False
         self._last = 0.0
         self._news = threading.Event()
         self._closing = threading.Event()
@@ -80,12 +93,17 @@ class Recorder:
     def add(self, call: Call) -> None:
         """Write down a firing that has ended, or never began. Threads may."""
         self._calls.append(call)
-        if self._news.is_set():
-            if len(self._calls) > _MANY:
-                self._drain()
-        elif call.ended - self._last < _COLLECT_FOR or not self._drain(wait=False):
-            self._news.set()
-        self._last = call.ended
+        if not self._is_told:
+            # What never began is written with what did.
+            ended = call.ended or self._last
+            if ended - self._last < _COLLECT_FOR or not self._flush(wait=False):
+                self._is_told = True
+                self._news.set()
+            self._last = ended
+        elif len(self._calls) > _MANY:
+            self._put_into_words(wait=False)
+            if len(self._texts) > _MOST_TEXTS:
+                self._flush()
 
     def close(self, tail: Mapping[str, Any]) -> None:
         """Write down all there is, and a last line."""
@@ -93,7 +111,7 @@ class Recorder:
         self._news.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._drain()
+        self._flush()
         self._write(f"{json.dumps(dict(tail))}\n")
         if self._file is not None:
             self._file.close()
@@ -108,53 +126,72 @@ class Recorder:
             self._closing.wait(_COLLECT_FOR)
             if not self._calls:
                 self._news.clear()
+                self._is_told = False
             # Who added one before that left it to this; who comes later tells again.
-            self._drain()
+            self._flush()
 
-    def _drain(self, *, wait: bool = True) -> bool:
+    def _flush(self, *, wait: bool = True) -> bool:
         """Write down all there is; return whether that was done, perhaps by waiting."""
+        if not self._writing.acquire(blocking=wait):
+            return False
+        try:
+            if not self._put_into_words(wait=wait):
+                return False
+            texts = self._texts
+            if text := "".join([texts.popleft() for _ in range(len(texts))]):
+                self._write(text)
+        finally:
+            self._writing.release()
+        return True
+
+    def _put_into_words(self, *, wait: bool) -> bool:
+        """Add up what there is, and have its lines wait to be written."""
         if not self._lock.acquire(blocking=wait):
             return False
         try:
             lines = []
-            calls = self._calls
+            calls, tallies, begin = self._calls, self.tallies, self._begin
             for _ in range(len(calls)):
                 call = calls.popleft()
-                self.tallies[call.event].add(call, self._begin)
+                tallies[call.event].add(call, begin)
                 lines.append(self._line(call))
                 # Who holds it on, until a time-out perhaps, holds nothing of others.
                 if call.failure is not None or call.switch is not None:
                     call.failure = call.switch = None
             if lines:
-                self._write("".join(lines))
+                self._texts.append("".join(lines))
         finally:
             self._lock.release()
         return True
 
     def _line(self, call: Call) -> str:
-        begin = self._begin
-        due, started, ended = call.due - begin, "null", "null"
-        lateness, error = "null", ""
-        if call.started:
-            started = f"{call.started - begin:.6f}"
-            lateness = f"{call.started - call.due:.6f}"
-        if call.ended:
-            ended = f"{call.ended - begin:.6f}"
+        begin, started, ended = self._begin, call.started, call.ended
+        if started and ended:
+            times = _TIMES % (started - begin, ended - begin, started - call.due)
+        else:
+            times = _some_times(call, begin)
+        error = phase = ""
         if call.failure is not None:
             said = words_of(call.failure)
             error = f', "error": {json.dumps(said[:_LONGEST_ERROR])}'
         elif call.stack:
             error = f', "error": {json.dumps(call.stack[-_LONGEST_ERROR:])}'
-        phase = f', "phase": {json.dumps(call.phase)}' if call.phase else ""
+        if call.phase:
+            phase = f', "phase": {json.dumps(call.phase)}'
         head = self._heads.get(call.event)
         if head is None:
             name = self.tallies[call.event].name
             head = self._heads[call.event] = f'{{"event": {json.dumps(name)}, '
-        return (
-            f'{head}"ordinal": {call.ordinal}, '
-            f'"kind": "{call.kind.value}"{phase}, "due": {due:.6f}, '
-            f'"started": {started}, "ended": {ended}, "lateness": {lateness}, '
-            f'"outcome": "{call.outcome.value}"{error}, "worker": "{call.worker}"}}\n'
+        return _LINE % (
+            head,
+            call.ordinal,
+            _WORDS[call.kind],
+            phase,
+            call.due - begin,
+            times,
+            _WORDS[call.outcome],
+            error,
+            call.worker,
         )
 
     def _write(self, text: str) -> None:
@@ -167,3 +204,14 @@ class Recorder:
         except OSError as failure:
             log.warning("The journal %s ends here: %s", self._file.name, failure)
             self._file = None
+
+
+def _some_times(call: Call, begin: float) -> str:
+    """Return the times of a firing that did not begin, or does not end."""
+    started = ended = lateness = "null"
+    if call.started:
+        started = f"{call.started - begin:.6f}"
+        lateness = f"{call.started - call.due:.6f}"
+    if call.ended:
+        ended = f"{call.ended - begin:.6f}"
+    return f'"started": {started}, "ended": {ended}, "lateness": {lateness}'

@@ -5,54 +5,46 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import sys
 import threading
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 from pysys_orch.clock import Bell, Clock, wake_on_time
+from pysys_orch.orchestration.barrier import Barrier
 from pysys_orch.orchestration.calls import Call, Done, Kind, Outcome
 from pysys_orch.orchestration.description import (
+    Closed,
     Description,
-    Event,
     On,
     OnFailure,
     Overlap,
 )
 from pysys_orch.orchestration.journal import Recorder
+from pysys_orch.orchestration.parts import FOREVER, NO_CALLS, Live, Part, Work
+from pysys_orch.orchestration.stacks import stack_of
 from pysys_orch.orchestration.switch import KillSwitch
 from pysys_orch.orchestration.timeline import Firing, Timeline
 
 log = logging.getLogger("pysys.orch.orchestration")
 
-#: How many seconds late a firing may be, if its interval is not longer.
-PATIENCE = 1.0
-
-# The same for what cron says, which is in minutes.
-_CRON_PATIENCE = 60.0
-
 #: How long a teardown event without a limit of its own may take, in seconds.
 TEARDOWN_LIMIT = 600.0
 
-_FOREVER = float("inf")
-# What has none of these shares one, which stays empty.
-_NO_QUEUE = deque[tuple[Firing, Kind]](maxlen=0)
-_NO_CALLS = dict[Call, None]()
-_NO_FAULTS = list[Call]()
-_NO_FIRINGS = list[Firing]()
 _LOOK_EVERY = 0.5
+# So much is fired before anything else is looked at; and if so many calls wait to be
+# made, whoever makes them goes first.
 _AT_ONCE = 256
+_MAKE_WAY = 50e-6
+# Each time one looks into an enumeration it takes a while, and firings are many.
+_SCHEDULED, _UNDO, _TEARDOWN = Kind.SCHEDULED, Kind.UNDO, Kind.TEARDOWN
 _PROGRESS = (10.0, 600.0)
 _KILL_TAKES = 5.0
 _STOPPED = 0.5
-_PYTHONS = {threading.__file__}
 
 
 class Why(StrEnum):
@@ -66,6 +58,11 @@ class Why(StrEnum):
 
 class Workers(Protocol):
     """Who makes calls."""
+
+    @property
+    def backlog(self) -> int:
+        """How many calls wait for somebody who makes them."""
+        ...
 
     def start(self, done: Done) -> None:
         """Begin; *done* is called after each call."""
@@ -88,27 +85,6 @@ class Workers(Protocol):
         ...
 
 
-#: Makes what a call does, given its kill switch.
-Work = Callable[[KillSwitch], Callable[[], object]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """An event of a run, ready to be fired.
-
-    Attributes:
-        event: What the description says of it.
-        work: Makes what it does.
-        undo: Makes what takes it back; None if nothing does.
-        is_made_for_each: Whether each call needs its own, with a switch of its own.
-    """
-
-    event: Event
-    work: Work
-    undo: Work | None = None
-    is_made_for_each: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a run ended.
@@ -124,69 +100,6 @@ class Ending:
     at: float
     stopped_by: str = ""
     was_killed: bool = False
-
-
-class _Live:
-    """An event during a run.
-
-    There may be very many, most of which wait: what is empty is small, or shared.
-    """
-
-    __slots__ = (
-        "dependents",
-        "event",
-        "faults",
-        "index",
-        "number",
-        "part",
-        "patience",
-        "planned",
-        "queued",
-        "running",
-        "tells",
-        "work",
-    )
-
-    def __init__(self, index: int, part: Part, switch: KillSwitch) -> None:
-        event = part.event
-        self.index = index
-        self.part = part
-        self.event = event
-        self.work = part.work(switch)
-        self.patience = _patience(event)
-        # Single operations on these need no lock: workers take calls out of the first.
-        self.running = _NO_CALLS
-        is_queued = event.overlap in {Overlap.QUEUE, Overlap.CANCEL}
-        self.queued = deque[tuple[Firing, Kind]]() if is_queued else _NO_QUEUE
-        self.dependents: Sequence[_Live] = ()
-        self.faults: list[Call] = [] if part.undo is not None else _NO_FAULTS
-        # What fires later because another event has ended.
-        self.planned: list[Firing] = [] if event.after is not None else _NO_FIRINGS
-        if part.undo is not None:
-            part.undo(switch)  # which says at once if that cannot be
-        # What only the run decides on has numbers of its own.
-        self.number = 0
-        #: Whether the run wants to know when a call has ended.
-        self.tells = (
-            part.undo is not None
-            or is_queued
-            or event.on_failure.policy is OnFailure.STOP
-        )
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it runs, or what it has done is still to be undone."""
-        return bool(self.running or self.faults)
-
-    def next_number(self) -> int:
-        self.number += 1
-        return self.number
-
-
-def _patience(event: Event) -> float:
-    if event.interval is not None:
-        return max(event.interval, PATIENCE)
-    return _FOREVER if event.cron is None else _CRON_PATIENCE
 
 
 @dataclass(order=True, slots=True)
@@ -248,12 +161,13 @@ class Orchestrator:
         self._ended = deque[Call]()
         self._others = dict[Call, None]()
         self._noted = dict[Call, None]()
+        self._barrier = Barrier()
         self._agenda: list[_Planned] = []
         self._numbers = itertools.count()
         self._why: Why | None = None
         self._stopped_by = ""
         self._is_ending = False
-        self._live = [_Live(at, part, switch) for at, part in enumerate(parts)]
+        self._live = [Live(at, part, switch) for at, part in enumerate(parts)]
         names = {each.event.name: each for each in self._live}
         for each in self._live:
             if each.event.after is not None:
@@ -314,13 +228,18 @@ class Orchestrator:
                 firing, upcoming = upcoming, next(stream, None)
                 self._fire(live[firing.event], firing)
             else:
+                if self._workers.backlog > _AT_ONCE:
+                    clock.wait_until(clock.instant() + _MAKE_WAY, self._wake)
                 continue
             if self._ended:
                 continue
             until = end if upcoming is None else begin + upcoming.due
             if upcoming is None and now >= end:
-                self._why = Why.TIME
-                return
+                if not self._barrier.is_closed or now >= end + TEARDOWN_LIMIT:
+                    self._why = Why.TIME
+                    return
+                # What fires when the run begins does so, however short it is.
+                until = now + _LOOK_EVERY
             if agenda:
                 until = min(until, agenda[0].at)
             if self._is_aborting is not None:
@@ -338,7 +257,15 @@ class Orchestrator:
             if live.event.at_resume:
                 phase = self._timeline.phase(self._since)
                 firing = Firing(self._since, live.index, live.next_number(), phase)
-                self._submit(live, firing, _FOREVER, Kind.RESUME)
+                self._submit(live, firing, FOREVER, Kind.RESUME)
+            if live.event.closed is not None:
+                self._begin_again(live, live.event.closed)
+
+    def _begin_again(self, live: Live, closed: Closed) -> None:
+        """Have the users go on who were there when the run was killed."""
+        if (live.event.start_after or 0.0) < self._since:
+            for _ in range(closed.users):
+                self._fire_user(live)
 
     def _look(self, now: float) -> None:
         """Do what is to be done by now, apart from the timeline."""
@@ -352,18 +279,47 @@ class Orchestrator:
         while self._agenda and self._agenda[0].at <= now:
             heapq.heappop(self._agenda).what()
 
-    def _fire(self, live: _Live, firing: Firing) -> None:
+    def _fire(self, live: Live, firing: Firing) -> None:
         """Have what the timeline says done, unless it is too late or still running."""
+        if self._barrier.is_closed and self._is_held_back(live, firing):
+            return
         now = self._clock.instant()
         due = self._begin + firing.due
         # The first one waits as long as it has to: a run needs its beginning.
-        latest = due + live.patience if firing.ordinal > 1 else _FOREVER
+        latest = due + live.patience if firing.ordinal > 1 else FOREVER
         if now > latest:
             self._pass_over(live, firing, Outcome.MISSED)
-        elif not live.is_busy or self._may_overlap(live, firing, Kind.SCHEDULED):
-            self._submit(live, firing, latest, Kind.SCHEDULED)
+        elif not live.is_busy or self._may_overlap(live, firing, _SCHEDULED):
+            self._submit(live, firing, latest, _SCHEDULED)
 
-    def _submit(self, live: _Live, firing: Firing, latest: float, kind: Kind) -> None:
+    def _is_held_back(self, live: Live, firing: Firing) -> bool:
+        """Say whether a firing waits for another one that the run begins with."""
+        if not firing.due:
+            self._barrier.hold(firing)
+        elif self._barrier.holds(live.index):
+            self._pass_over(live, firing, Outcome.SKIPPED)
+        else:
+            return False
+        return True
+
+    def _fire_held(self) -> None:
+        for firing in self._barrier.release():
+            due = self._clock.instant() - self._begin
+            live = self._live[firing.event]
+            self._submit(live, firing._replace(due=due), FOREVER, _SCHEDULED)
+
+    def _fire_user(self, live: Live) -> None:
+        """Have one of an event's users call it again."""
+        event = live.event
+        due = self._clock.instant() - self._begin
+        is_over = event.end_after is not None and due > event.end_after
+        if is_over or (event.count is not None and live.number >= event.count):
+            return
+        phase = self._timeline.phase(due)
+        firing = Firing(due, live.index, live.next_number(), phase)
+        self._submit(live, firing, FOREVER, _SCHEDULED)
+
+    def _submit(self, live: Live, firing: Firing, latest: float, kind: Kind) -> None:
         call = Call(
             live.index,
             firing.ordinal,
@@ -373,20 +329,33 @@ class Orchestrator:
             latest,
             kind,
         )
+        if live.running is NO_CALLS:
+            live.running = {}
+        live.running[call] = None
+        if not live.is_plain:
+            self._prepare(live, call)
+        self._workers.submit(call)
+
+    def _prepare(self, live: Live, call: Call) -> None:
+        """Do what a call needs before it is made, and what will be done to it."""
         if live.part.is_made_for_each:
             call.switch = KillSwitch(self._switch)
             call.work = live.part.work(call.switch)
             call.kill = getattr(call.work, "kill", None)
         if live.part.undo is not None:
             live.faults.append(call)
-        if live.running is _NO_CALLS:
-            live.running = {}
-        live.running[call] = None
         if live.event.timeout_sec is not None:
             self._plan_time_out(call, live.event.timeout_sec)
-        self._workers.submit(call)
+        if call.ordinal > 1 or call.kind is not _SCHEDULED:
+            return
+        if live.event.wait:
+            self._barrier.close(call)
+        if live.event.closed is not None:
+            live.number = 1
+            for _ in range(1, live.event.closed.users):
+                self._fire_user(live)
 
-    def _may_overlap(self, live: _Live, firing: Firing, kind: Kind) -> bool:
+    def _may_overlap(self, live: Live, firing: Firing, kind: Kind) -> bool:
         """Say whether an event that still runs is fired again, at once."""
         event = live.event
         match event.overlap:
@@ -406,14 +375,14 @@ class Orchestrator:
                 self._pass_over(live, firing, Outcome.SKIPPED, kind)
         return False
 
-    def _empty_queue(self, live: _Live) -> None:
+    def _empty_queue(self, live: Live) -> None:
         while live.queued:
             firing, kind = live.queued.popleft()
             self._pass_over(live, firing, Outcome.CANCELLED, kind)
 
     def _pass_over(
         self,
-        live: _Live,
+        live: Live,
         firing: Firing,
         outcome: Outcome,
         kind: Kind = Kind.SCHEDULED,
@@ -438,12 +407,12 @@ class Orchestrator:
             return  # it was given up
         self._recorder.add(call)
         del self._noted[call]
-        if live.tells or self._is_ending or call.kind is not Kind.SCHEDULED:
+        if live.tells or self._is_ending or call.kind is not _SCHEDULED:
             self._ended.append(call)
             self._wake.set()
 
     def _home(self, call: Call) -> dict[Call, None]:
-        if call.kind is Kind.UNDO or call.kind is Kind.TEARDOWN:
+        if call.kind is _UNDO or call.kind is _TEARDOWN:
             return self._others
         return self._live[call.event].running
 
@@ -466,13 +435,21 @@ class Orchestrator:
             for each in live.dependents:
                 self._fire_after(each, failed=failed)
         self._fire_queued(live)
+        if self._is_ending:
+            return
+        if live.event.closed is not None:
+            at = call.ended + live.event.closed.think_sec
+            if at < self._begin + self._total:
+                self._plan(at, partial(self._fire_user, live))
+        if self._barrier.opens(call):
+            self._fire_held()
 
-    def _fire_queued(self, live: _Live) -> None:
+    def _fire_queued(self, live: Live) -> None:
         if live.queued and not live.is_busy and not self._is_ending:
             firing, kind = live.queued.popleft()
-            self._submit(live, firing, _FOREVER, kind)
+            self._submit(live, firing, FOREVER, kind)
 
-    def _fire_after(self, live: _Live, *, failed: bool) -> None:
+    def _fire_after(self, live: Live, *, failed: bool) -> None:
         event, after = live.event, live.event.after
         if after is None or after.on is (On.SUCCESS if failed else On.FAILURE):
             return
@@ -495,26 +472,26 @@ class Orchestrator:
         else:
             self._fire_now(live, firing)
 
-    def _fire_planned(self, live: _Live, firing: Firing) -> None:
+    def _fire_planned(self, live: Live, firing: Firing) -> None:
         live.planned.remove(firing)
         self._fire_now(live, firing)
 
-    def _fire_now(self, live: _Live, firing: Firing) -> None:
+    def _fire_now(self, live: Live, firing: Firing) -> None:
         if not live.is_busy or self._may_overlap(live, firing, Kind.AFTER):
-            self._submit(live, firing, _FOREVER, Kind.AFTER)
+            self._submit(live, firing, FOREVER, Kind.AFTER)
 
-    def _undo(self, live: _Live, fault: Call) -> None:
+    def _undo(self, live: Live, fault: Call) -> None:
         if fault in live.faults and live.part.undo is not None:
             call = self._other(live, Kind.UNDO, live.part.undo, fault.ordinal)
             live.faults.remove(fault)
             self._plan_time_out(call, live.event.timeout_sec or TEARDOWN_LIMIT)
 
-    def _other(self, live: _Live, kind: Kind, work: Work, ordinal: int) -> Call:
+    def _other(self, live: Live, kind: Kind, work: Work, ordinal: int) -> Call:
         """Have something done that is not in the timeline."""
         now = self._clock.instant()
         phase = self._timeline.phase(now - self._begin)
         switch = KillSwitch(self._switch)
-        call = Call(live.index, ordinal, phase, now, work(switch), _FOREVER, kind)
+        call = Call(live.index, ordinal, phase, now, work(switch), FOREVER, kind)
         call.switch = switch
         call.kill = getattr(call.work, "kill", None)
         self._others[call] = None
@@ -603,6 +580,8 @@ class Orchestrator:
         self._wake.set()
 
     def _end_all(self) -> None:
+        for firing in self._barrier.clear():
+            self._pass_over(self._live[firing.event], firing, Outcome.CANCELLED)
         for live in self._live:
             self._empty_queue(live)
             for firing in live.planned:
@@ -709,19 +688,3 @@ def _switch_off(call: Call) -> None:
 
 def _is_gone(call: Call, home: Collection[Call]) -> bool:
     return call not in home
-
-
-def stack_of(call: Call) -> str:
-    """Return where a call is, as a traceback does; empty if nobody knows."""
-    frame = sys._current_frames().get(call.thread)  # noqa: SLF001 -- it is documented
-    if frame is None or not call.started or call.kill is not None:
-        return ""
-    frames = traceback.extract_stack(frame)
-    # What comes before the event itself is ours, or Python's.
-    theirs = itertools.dropwhile(_is_ours, frames)
-    return "".join(traceback.format_list(list(theirs) or frames))
-
-
-def _is_ours(frame: traceback.FrameSummary) -> bool:
-    folder = Path(__file__).parent
-    return Path(frame.filename).parent == folder or frame.filename in _PYTHONS

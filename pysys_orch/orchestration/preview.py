@@ -6,7 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pysys_orch.orchestration.description import Description, On
+from pysys_orch.orchestration.description import (
+    Description,
+    Distribution,
+    Event,
+    On,
+)
 from pysys_orch.orchestration.drawing import MOST_MARKS, Mark, page
 from pysys_orch.orchestration.summary import span
 from pysys_orch.orchestration.timeline import Firing, Timeline
@@ -77,9 +82,7 @@ def lines(shown: Preview) -> Iterator[str]:
         yield f"{'at the end':>15}  {names[index]}"
     yield ""
     for name, count, event in zip(names, shown.counts, description.events, strict=True):
-        often = f"every {span(event.interval)}" if event.interval is not None else ""
-        often = f"cron {event.cron}" if event.cron is not None else often
-        yield f"{name.ljust(wide)}  {count:>10,}  {often}".rstrip()
+        yield f"{name.ljust(wide)}  {count:>10,}  {_often(event)}".rstrip()
     if shown.notes:
         yield ""
         yield from shown.notes
@@ -98,6 +101,18 @@ def at(seconds: float) -> str:
     return f"{hours:>5}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
 
 
+def _often(event: Event) -> str:
+    if event.cron is not None:
+        return f"cron {event.cron}"
+    if event.gaps is None:
+        return ""
+    shortest, longest = event.gaps
+    often = f"every {span(shortest)}"
+    if event.distribution is Distribution.POISSON:
+        return f"{often} on average"
+    return f"{often} to {span(longest)}" if event.has_drawn_gaps else often
+
+
 def _notes(description: Description, counts: Sequence[int]) -> Iterator[str]:
     for event, count in zip(description.events, counts, strict=True):
         name = event.name
@@ -106,8 +121,14 @@ def _notes(description: Description, counts: Sequence[int]) -> Iterator[str]:
             delay = f", {span(later)} later" if later else ""
             when = f"{event.after.event} {_ENDED[event.after.on]}"
             yield f"{name} fires when {when}{delay}"
+        elif event.closed is not None:
+            every = span(event.closed.think_sec)
+            users = f"{event.closed.users:,} users fire {name} again"
+            yield f"{users}, each {every} after its last call has ended"
         elif not count and not event.at_teardown:
             yield f"{name} never fires: the run is over before"
+        if event.wait:
+            yield f"{name} is waited for by what fires at the beginning after it"
         if event.undo is not None and event.duration_sec is not None:
             yield f"{name} is undone by {event.undo} after {span(event.duration_sec)}"
     total = description.total

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from pysys_orch.errors import ConfigError
-from pysys_orch.inputs import nearest
 from pysys_orch.orchestration.checks import problems_of
-from pysys_orch.orchestration.description import (
-    CENTURY,
-    After,
-    Description,
-    Event,
-    Failure,
-    Phase,
-)
+from pysys_orch.orchestration.description import CENTURY, Description, Event
 from pysys_orch.orchestration.documents import (
     Document,
     Made,
@@ -29,50 +19,22 @@ from pysys_orch.orchestration.documents import (
     Steps,
     TextDocument,
 )
+from pysys_orch.orchestration.wording import (
+    UNKNOWN,
+    each_once,
+    keys_meant,
+    numbered,
+    printable,
+    shown,
+    where_said,
+    words_of,
+)
 
 _SCHEMA_KEY = "$schema"
-_LONGEST_VALUE = 60
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxlong, _SHORT.maxother = 2, _LONGEST_VALUE, _LONGEST_VALUE
-_AS_WRITTEN = {True: "true", False: "false", None: "null"}
-_CENTURIES = {CENTURY, CENTURY / 60, CENTURY / 3600}
-_GUESS = ", did you mean "
 
 _READER: TypeAdapter[Description] = TypeAdapter(Description)
 _KEYS = {each.name for each in fields(Description)}
-
-# What pydantic calls a problem, and what we say.
-_WORDS = {
-    "missing": "is missing",
-    "float_type": "has to be a number",
-    "int_type": "has to be a whole number",
-    "int_from_float": "has to be a whole number",
-    "bool_type": "has to be true or false",
-    "string_type": "has to be a text",
-    "string_unicode": "has to be a text of whole characters",
-    "tuple_type": "has to be a list",
-    "mapping_type": "has to be an object",
-    "dict_type": "has to be an object",
-    "dataclass_type": "has to be an object",
-    "finite_number": "has to be finite",
-    "greater_than": "has to be above {gt:.12g}",
-    "greater_than_equal": "has to be at least {ge:.12g}",
-    "less_than_equal": "has to be at most {le:.12g}",
-    "string_too_short": "has to have at least one character",
-    "enum": "has to be {expected}",
-    "value_error": "{error}",
-}
-_DURATION = "has to be seconds, or a text such as 90s, 15m or 2h30m"
-_POLICY = "has to be 'fail', 'stop', 'ignore' or an object"
-# What is said of keys that can be one thing or another.
-_EITHER = {
-    "duration": ("float_type", _DURATION),
-    "start_after": ("float_type", _DURATION),
-    "end_after": ("float_type", _DURATION),
-    "after": ("dataclass_type", "has to be the name of an event, or an object"),
-    "on_failure": ("dataclass_type", _POLICY),
-}
-_UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden", "invalid_key"}
+_KEYS_OF_EVENTS = {each.name for each in fields(Event)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +78,23 @@ class DescriptionError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remnant:
+    """What makes sense of an event that does not as a whole.
+
+    Attributes:
+        index: Which event of the document it is, from 0.
+        name: What implements it.
+        params: Arguments for that; None if nobody knows.
+        undo: What takes it back; None if nothing does, or nobody knows.
+    """
+
+    index: int
+    name: str
+    params: Mapping[str, Any] | None
+    undo: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A description as far as it makes sense, and what is wrong with it.
 
@@ -125,12 +104,14 @@ class Draft:
             if nothing is.
         origins: Which event of the document each of its events is, from 0.
         problems: What is wrong.
+        remnants: What is left of events that are wrong in themselves.
     """
 
     document: Document
     description: Description | None
     origins: Sequence[int] = ()
     problems: tuple[Problem, ...] = ()
+    remnants: Sequence[Remnant] = ()
 
     def problem(self, path: Steps, words: str) -> Problem:
         """Return something that is wrong, with its place.
@@ -144,11 +125,23 @@ class Draft:
             case ("events", int(index), *rest) if self.description is not None:
                 name = self.description.events[index].name
                 path = ("events", self.origins[index], *rest)
-                where = _numbered("events", self.origins[index], name)
+                where = numbered("events", self.origins[index], name)
             case ("phases", int(index), *_) if self.description is not None:
                 name = self.description.phases[index].name
-                where = _numbered("phases", index, name)
-        return Problem(path, _printable(f"{where}{words}"), self.document.place(path))
+                where = numbered("phases", index, name)
+        return Problem(path, printable(f"{where}{words}"), self.document.place(path))
+
+    def problem_of(self, remnant: Remnant, path: Steps, words: str) -> Problem:
+        """Return something that is wrong with what is left of an event.
+
+        Args:
+            remnant: The event.
+            path: What is wrong in it.
+            words: What is wrong with it.
+        """
+        path = ("events", remnant.index, *path)
+        where = numbered("events", remnant.index, remnant.name)
+        return Problem(path, printable(f"{where}{words}"), self.document.place(path))
 
     def lasting(self, hours: float) -> Draft:
         """Return the same with another length.
@@ -197,7 +190,7 @@ def read(file: Path) -> Draft:
     twice = tuple(
         Problem(
             path,
-            _printable(f"{_where_said(path, said)}{_shown(key)} is said twice"),
+            printable(f"{where_said(path, said)}{shown(key)} is said twice"),
             place,
         )
         for path, key, place in document.twice()
@@ -250,30 +243,26 @@ def schema() -> dict[str, Any]:
 
 
 def _broken(said: object, document: Document, failure: ValidationError) -> Draft:
-    found = failure.errors(include_url=False)
+    told = list(each_once(failure.errors(include_url=False)))
     meant = {
         (*each["loc"][:-1], key)
-        for each in found
-        if each["type"] in _UNKNOWN
-        for key in _meant(each["loc"])
+        for each in told
+        if each["type"] in UNKNOWN
+        for key in keys_meant(each["loc"])
     }
     problems = []
-    bad_events, bad_keys = (
-        set[int](),
-        {str(path[0]) for path in meant if path[:-1] == ()},
-    )
-    for each in found:
+    bad_events = dict[int, set[object]]()
+    bad_keys = {str(path[0]) for path in meant if path[:-1] == ()}
+    for each in told:
         path = tuple(each["loc"])
         match path:
-            case ("events", int(index), *_):
-                bad_events.add(index)
+            case ("events", int(index), *rest):
+                bad_events.setdefault(index, set()).update(rest[:1])
             case (str(key), *_):
                 bad_keys.add(key)
         if each["type"] == "missing" and path in meant:
             continue  # It is there, with a slip of the pen that is told of.
-        words = _words(path, each["type"], each["msg"], each["input"], each.get("ctx"))
-        where = _where_said(path, said)
-        words = _printable(f"{where}{words}")
+        words = printable(f"{where_said(path, said)}{words_of(each)}")
         problems.append(Problem(path, words, document.place(path)))
     broken = Draft(document=document, description=None, problems=tuple(problems))
     if not isinstance(said, Mapping):
@@ -281,6 +270,13 @@ def _broken(said: object, document: Document, failure: ValidationError) -> Draft
     events = said.get("events")
     if not isinstance(events, list | tuple):
         events = ()
+    found = (
+        _remnant(at, each, bad_events[at])
+        for at, each in enumerate(events)
+        if at in bad_events
+    )
+    remnants = tuple(each for each in found if each is not None)
+    broken = replace(broken, remnants=remnants)
     origins = tuple(at for at in range(len(events)) if at not in bad_events)
     left = {
         key: value
@@ -290,14 +286,40 @@ def _broken(said: object, document: Document, failure: ValidationError) -> Draft
     left.setdefault("test_name", "?")
     left["events"] = [events[at] for at in origins]
     try:
-        rest = _READER.validate_python(left)
+        description = _READER.validate_python(left)
     except ValidationError:
         return broken
     if bad_events:
         bad_keys.add("events")
     return _checked(
-        replace(broken, description=rest, origins=origins), _names(said), but=bad_keys
+        replace(broken, description=description, origins=origins),
+        _names(said),
+        but=bad_keys,
     )
+
+
+def _remnant(index: int, said: object, bad: set[object]) -> Remnant | None:
+    """Return what makes sense of an event; None if nobody knows what it is called.
+
+    Args:
+        index: Which one it is, from 0.
+        said: What is said of it.
+        bad: Its keys that are wrong, those that there are not among them.
+    """
+    if not isinstance(said, Mapping) or "name" in bad or "name" not in said:
+        return None
+    unknown = bad - _KEYS_OF_EVENTS
+    meant = {
+        key for each in unknown for key in keys_meant(("events", index, str(each)))
+    }
+    undo = None if "undo" in bad | meant else said.get("undo")
+    params = said.get("params", {})
+    # They may be what is said under a key that there is not.
+    if "params" in bad | meant or any(
+        isinstance(said.get(each), Mapping) for each in unknown
+    ):
+        params = None
+    return Remnant(index=index, name=said["name"], params=params, undo=undo)
 
 
 def _names(said: Mapping[Any, object]) -> list[str] | None:
@@ -308,113 +330,6 @@ def _names(said: Mapping[Any, object]) -> list[str] | None:
     names = [each.get("name") if isinstance(each, Mapping) else None for each in events]
     found = [each for each in names if isinstance(each, str)]
     return found if len(found) == len(names) else None
-
-
-def _meant(path: Steps) -> Iterator[str]:
-    """Yield the key that may have been meant by one that there is not."""
-    hint = _hint(str(path[-1]), _kind(path[:-1]))
-    if hint.startswith(_GUESS):
-        yield hint.removeprefix(_GUESS).removesuffix("?")
-
-
-@lru_cache(256)
-def _hint(key: str, kind: type) -> str:
-    # Who makes a file of very many events makes the same mistake in each of them.
-    return nearest(key, [each.name for each in fields(kind)])
-
-
-def _words(
-    path: Steps,
-    kind: str,
-    theirs: str,
-    value: object,
-    context: Mapping[str, Any] | None,
-) -> str:
-    last = path[-1] if path else ""
-    if kind in _UNKNOWN:
-        return f"there is no key {_shown(last)}{_hint(str(last), _kind(path[:-1]))}"
-    if last == "[key]":
-        owner = next(
-            (each for each in reversed(path[:-2]) if isinstance(each, str)), ""
-        )
-        return f"a key of {owner} has to be a text, got {_shown(value)}"
-    if last == "policy" and kind == "enum":
-        last = str(path[-2])
-    ours = theirs
-    if kind in _WORDS:
-        ours = _WORDS[kind].format(**(context or {}))
-    if kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
-        ours = "is too large"
-    if kind == "less_than_equal" and context and context["le"] in _CENTURIES:
-        ours += ", a century"
-    if last in _EITHER and kind == _EITHER[str(last)][0]:
-        ours = _EITHER[str(last)][1]
-    if last == "on_failure" and kind == "enum":
-        ours = _POLICY
-    match path:
-        case ():
-            subject = "the description "
-        case (_, _, *_, str(key), int(index)):
-            subject = f"entry {index + 1} of {key} "
-        case ("unref_setup_fixtures", int(index)):
-            subject = f"entry {index + 1} of unref_setup_fixtures "
-        case (_, int()):
-            subject = ""
-        case _:
-            subject = f"{last} "
-    if kind == "missing":
-        return f"{subject}{ours}"
-    return f"{subject}{ours}, got {_shown(value)}"
-
-
-def _kind(path: Steps) -> Any:  # noqa: ANN401 -- a dataclass
-    match path:
-        case ("events", int()):
-            return Event
-        case ("events", int(), "after"):
-            return After
-        case ("events", int(), "on_failure"):
-            return Failure
-        case ("phases", int()):
-            return Phase
-    return Description
-
-
-def _where_said(path: Steps, said: object) -> str:
-    match path:
-        case ("events" | "phases" as kind, int(index), *_):
-            listed = said.get(kind) if isinstance(said, Mapping) else None
-            one = listed[index] if isinstance(listed, list) else None
-            name = one.get("name") if isinstance(one, Mapping) else None
-            return _numbered(kind, index, name)
-    return ""
-
-
-def _numbered(kind: object, index: int, name: object) -> str:
-    called = ""
-    if isinstance(name, str) and name:
-        called = f" ({name if len(name) <= _LONGEST_VALUE else _shown(name)})"
-    return f"{str(kind).removesuffix('s')} {index + 1}{called}: "
-
-
-def _printable(words: str) -> str:
-    """Return words that fit into a line, whatever things are called."""
-    if words.isprintable():
-        return words
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in words)
-
-
-def _shown(value: object) -> str:
-    """Return a value in a few words, as people have written it."""
-    if value is None or isinstance(value, bool):
-        return _AS_WRITTEN[value]
-    if isinstance(value, str):
-        cut = value[:_LONGEST_VALUE]
-        return repr(cut) if cut == value else f"{cut!r}…"
-    try:
-        return _SHORT.repr(value)
-    except ValueError:  # of thousands of digits
-        return "a very long number"
 
 
 def _at(problem: Problem) -> tuple[int, int]:

@@ -85,7 +85,8 @@ def resume(folder: Path, description: Description, now: datetime) -> Resumed:
     missed = Counter(
         description.events[each.event].name
         for each in takewhile(lambda each: each.due < since, gap)
-        if each.due > last
+        # A journal has microseconds, and no more.
+        if round(each.due, 6) > last
     )
     return Resumed(
         begin=begin, since=since, last=last, seed=seed, missed=missed, lines=lines

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pysys_orch.clock import Clock, SystemClock
+from pysys_orch.clock import Clock
 from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration import isolation
 from pysys_orch.orchestration.calls import Threads
@@ -23,7 +23,7 @@ from pysys_orch.orchestration.events import (
     Library,
     bind,
 )
-from pysys_orch.orchestration.failures import see_through, trace_of, words_of
+from pysys_orch.orchestration.failures import trace_of, words_of
 from pysys_orch.orchestration.fixtures import FixtureError, Scope
 from pysys_orch.orchestration.isolation import InExecutor, InProcess, Target
 from pysys_orch.orchestration.journal import Recorder
@@ -31,13 +31,15 @@ from pysys_orch.orchestration.orchestrator import (
     TEARDOWN_LIMIT,
     Ending,
     Orchestrator,
-    Part,
     Workers,
 )
+from pysys_orch.orchestration.parts import Part
 from pysys_orch.orchestration.reading import Draft, Problem
 from pysys_orch.orchestration.reporter import ResultReporter, SharedQueue
 from pysys_orch.orchestration.resuming import Resumed
+from pysys_orch.orchestration.retrying import Retried
 from pysys_orch.orchestration.review import call_of
+from pysys_orch.orchestration.status import Status, StatusFile
 from pysys_orch.orchestration.switch import KillSwitch
 from pysys_orch.orchestration.tally import Tally
 from pysys_orch.orchestration.timeline import Firing, Timeline
@@ -58,7 +60,8 @@ class Surroundings:
     Attributes:
         clock: What tells the time, and waits.
         seed: What decides on all that is random, if the description does not.
-        journal: Where a line is written for each firing; None is nowhere.
+        journal: Where a line is written for each firing, beside a file that says how
+            far the run is; None is nowhere.
         workers: Who makes the calls; threads by default.
         initialize: Called in each thread first.
         is_aborting: Tells whether all is to end; None if nobody would.
@@ -249,11 +252,29 @@ class Session:
             around.clock, limit=description.max_workers, initialize=around.initialize
         )
 
+        file = None if around.journal is None else StatusFile(around.journal)
+
+        def renew(elapsed: float, upcoming: Firing | None, why: str = "") -> None:
+            if file is None:
+                return
+            found = Status(
+                begin=begin,
+                stamp=around.clock.stamp(),
+                elapsed=elapsed,
+                phase=timeline.phase(elapsed),
+                upcoming=upcoming,
+                tallies=recorder.tallies,
+                running=orchestrator.running(),
+                why=why,
+            )
+            file.renew(found.as_json(description))
+
         def progress(elapsed: float, upcoming: Firing | None) -> None:
             if around.progress is not None:
                 around.progress(elapsed, upcoming, recorder.tallies)
+            renew(elapsed, upcoming)
 
-        orchestrator = Orchestrator(
+        orchestrator = _Watched(
             description,
             parts,
             timeline=timeline,
@@ -266,13 +287,51 @@ class Session:
             since=since,
             in_force=around.resumed.in_force() if around.resumed else (),
         )
+        orchestrator.watch(renew, description.status_sec)
         tail: dict[str, Any] = {"why": "it was interrupted"}
         try:
             ending = orchestrator.run()
             tail = {"ended": round(ending.at, 6), "why": ending.why}
         finally:
             recorder.close(tail)
+            lasted = (around.clock.stamp() - begin).total_seconds()
+            renew(tail.get("ended", lasted), None, tail["why"])
         return recorder, ending
+
+
+class _Watched(Orchestrator):
+    """A run that tells how far it is as often as somebody wants to know."""
+
+    def watch(
+        self, renew: Callable[[float, Firing | None], None], every: float | None
+    ) -> None:
+        """Say who wants to know.
+
+        Args:
+            renew: Called when the run begins, with the seconds since its beginning and
+                the next firing.
+            every: After how many seconds it tells of its progress; None leaves that to
+                the run.
+        """
+        self._renew = renew
+        self._every = every
+
+    def running(self) -> list[int]:
+        """Return how many calls of each event have not ended."""
+        return [len(each.running) for each in self._live]
+
+    def _plan_progress(self, now: float) -> None:
+        self._plan(now, lambda: self._renew(now - self._begin, self._upcoming))
+        if self._every is None:
+            super()._plan_progress(now)
+        else:
+            self._plan(now + self._every, self._tell)
+
+    def _tell(self) -> None:
+        now = self._clock.instant()
+        if self._every is not None and self._progress is not None:
+            self._plan(now + self._every, self._tell)
+            self._progress(now - self._begin, self._upcoming)
 
 
 def _part(bound: BoundEvent, place: _Place) -> Part:
@@ -320,6 +379,7 @@ class _Maker:
             work,
             retries=event.retries,
             delay=event.retry_delay_sec,
+            backoff=event.retry_backoff,
             clock=place.clock,
             switch=switch,
         )
@@ -335,59 +395,6 @@ class _Maker:
         if self.event.isolation is Isolation.PROCESS or place.executor is None:
             return InProcess(target)
         return InExecutor(place.executor, target)
-
-
-class Retried:
-    """Does something again if it fails.
-
-    Args:
-        work: What it does.
-        retries: How often it is tried again.
-        delay: Seconds before that.
-        clock: What waits.
-        switch: Once this is set, nothing is tried again.
-    """
-
-    def __init__(
-        self,
-        work: Callable[[], object],
-        *,
-        retries: int,
-        delay: float,
-        clock: Clock,
-        switch: KillSwitch,
-    ) -> None:
-        self._work = work
-        self._retries = retries
-        self._delay = delay
-        self._clock = clock
-        self._switch = switch
-        self.kill = getattr(work, "kill", None)
-
-    def __call__(self) -> None:
-        """Do it, until it does not fail, has failed too often, or is to end."""
-        for left in reversed(range(self._retries + 1)):
-            try:
-                if (found := self._work()) is not None:
-                    see_through(found)
-            except Exception as failure:
-                if not left or self._is_to_end():
-                    raise
-                log.info("Tried again in %g s: %s", self._delay, words_of(failure))
-                if self._pauses():
-                    raise
-            else:
-                return
-
-    def _is_to_end(self) -> bool:
-        return self._switch.is_set()
-
-    def _pauses(self) -> bool:
-        """Wait before the next time; return whether there is to be none."""
-        if isinstance(self._clock, SystemClock):
-            return self._switch.wait(self._delay)
-        self._clock.wait_until(self._clock.instant() + self._delay, threading.Event())
-        return self._is_to_end()
 
 
 def _unportable(draft: Draft, bound: Sequence[BoundEvent]) -> list[Problem]:

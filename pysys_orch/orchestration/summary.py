@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from pysys_orch.orchestration.calls import Outcome
 from pysys_orch.orchestration.description import Description
-from pysys_orch.orchestration.tally import Tally, percentiles
+from pysys_orch.orchestration.tally import Tally
 from pysys_orch.orchestration.timeline import Firing
+from pysys_orch.orchestration.times import percentiles
 
 _COLUMNS = (
     "fired",
@@ -18,19 +19,23 @@ _COLUMNS = (
     "other",
     "late p50",
     "late p99",
+    "late p99.9",
     "took p50",
     "took p99",
+    "took p99.9",
     "took max",
 )
 _FIGURES = (
     "lateness_p50_ms",
     "lateness_p99_ms",
+    "lateness_p999_ms",
     "duration_p50_ms",
     "duration_p99_ms",
+    "duration_p999_ms",
     "duration_max_ms",
 )
 _MOST_ROWS = 100
-_LATE_MS = 20.0
+_LATE_MS = 10.0
 
 
 def span(seconds: float) -> str:
@@ -75,7 +80,8 @@ def lateness(tallies: Sequence[Tally]) -> str:
     """Return what is to be said about a run that was late; empty if it was not."""
     times = Counter[int]()
     for each in tallies:
-        times.update(each.times.get("lateness", {}))
+        if each.times is not None:
+            times.update(each.times.counts()["lateness"])
     late = percentiles("lateness", times).get("lateness_p99_ms", 0.0)
     if late <= _LATE_MS:
         return ""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from pysys_orch.orchestration.calls import Call, Kind, Outcome
 from pysys_orch.orchestration.failures import trace_of, words_of
-from pysys_orch.orchestration.thresholds import PERCENTILES, TIMES
+from pysys_orch.orchestration.times import Times, percentiles
 
-# Microseconds above this are rounded to so many bits, which is 0.1 %.
-_BITS = 10
-_EXACT = 2**_BITS
 _LONGEST_WORDS = 500
+# Each time one looks into an enumeration it takes a while, and firings are many.
+_OK, _UNDO = Outcome.OK, Kind.UNDO
 
 _FIGURES = {
     Outcome.OK: "ok",
@@ -51,8 +48,7 @@ class Trouble:
 
 
 # As long as nothing happens, nothing is needed: there may be very many.
-_NO_COUNTS: Mapping[Outcome, int] = MappingProxyType({})
-_NO_TIMES: Mapping[str, dict[int, int]] = MappingProxyType({})
+_NO_COUNTS = dict[Outcome, int]()
 
 
 @dataclass(slots=True)
@@ -62,8 +58,7 @@ class Tally:
     Attributes:
         name: What the event is called.
         counts: How many ended how.
-        times: For each of `TIMES`, how often it took how many microseconds; empty as
-            long as nothing did.
+        times: How long they took; None as long as nothing was called.
         ran: How often the event was called.
         first: The first firing that went wrong.
         abandoned: The first one that still ran in the end.
@@ -71,8 +66,8 @@ class Tally:
     """
 
     name: str
-    counts: Mapping[Outcome, int] = field(default_factory=lambda: _NO_COUNTS)
-    times: Mapping[str, dict[int, int]] = field(default_factory=lambda: _NO_TIMES)
+    counts: dict[Outcome, int] = field(default_factory=lambda: _NO_COUNTS)
+    times: Times | None = None
     ran: int = 0
     first: Trouble | None = None
     abandoned: Trouble | None = None
@@ -86,30 +81,22 @@ class Tally:
             begin: The instant at which the run began.
         """
         outcome = call.outcome
-        if outcome is not Outcome.OK and outcome.is_failure:
+        if outcome is not _OK and outcome.is_failure:
             self._trouble(call, begin)
-        if call.kind is Kind.UNDO:
+        if call.kind is _UNDO:
             return
-        if not isinstance(self.counts, dict):
-            self.counts = {}
-        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+        counts = self.counts
+        if not counts:
+            counts = self.counts = {}
+        counts[outcome] = counts.get(outcome, 0) + 1
         if not call.is_made:
             return
         self.ran += 1
-        if not call.ended:
-            return
-        if not self.times:
-            self.times = {each: {} for each in TIMES}
-        due, started, ended = call.due, call.started, call.ended
-        took = (started - due, ended - started, ended - due)
-        for times, seconds in zip(self.times.values(), took, strict=True):
-            value = int(seconds * 1e6)
-            if value > _EXACT:
-                spare = value.bit_length() - _BITS
-                value = value >> spare << spare
-            elif value < 0:
-                value = 0
-            times[value] = times.get(value, 0) + 1
+        if call.ended:
+            if self.times is None:
+                self.times = Times()
+            started = call.started
+            self.times.add(started - call.due, call.ended - started)
 
     @property
     def fired(self) -> int:
@@ -137,8 +124,9 @@ class Tally:
             count = self.counts.get(outcome, 0)
             found[f"{name}_count"] = count
             found[f"{name}_ratio"] = count / fired if fired else 0.0
-        for time, values in self.times.items():
-            found |= percentiles(time, values)
+        if self.times is not None:
+            for time, values in self.times.counts().items():
+                found |= percentiles(time, values)
         return found
 
     def _trouble(self, call: Call, begin: float) -> None:
@@ -168,23 +156,3 @@ class Tally:
             self.first = self.first or trouble
         if call.outcome is Outcome.ABANDONED:
             self.abandoned = self.abandoned or trouble
-
-
-def percentiles(time: str, values: dict[int, int]) -> dict[str, float]:
-    """Return the percentiles of times, in milliseconds, by the names of figures.
-
-    Args:
-        time: Which of `TIMES` it is.
-        values: How often it took how many microseconds. May be empty.
-    """
-    if not values:
-        return {}
-    from hdrh.histogram import HdrHistogram
-
-    histogram = HdrHistogram(1, max(2, *values), 3)
-    for value, count in values.items():
-        histogram.record_value(value, count)
-    return {
-        f"{time}_{name}_ms": histogram.get_value_at_percentile(percent) / 1000
-        for name, percent in PERCENTILES.items()
-    }

@@ -28,7 +28,7 @@ from pysys_orch.orchestration.documents import ENDINGS, TextError, name_of
 from pysys_orch.orchestration.events import Library
 from pysys_orch.orchestration.journal import JOURNAL
 from pysys_orch.orchestration.orchestrator import Why
-from pysys_orch.orchestration.reading import DescriptionError, Draft
+from pysys_orch.orchestration.reading import DescriptionError, Draft, Problem
 from pysys_orch.orchestration.resuming import Resumed, resume
 from pysys_orch.orchestration.session import Report, Session, Surroundings
 from pysys_orch.orchestration.summary import lateness, progress_line, span, table
@@ -89,7 +89,7 @@ class OrchestrationFront:
         loaded: Sequence[events.Source] = ()
         try:
             draft = self._draft(description, hours)
-            loaded = events.load(self._sources(sources), self._folders())
+            loaded = self._loaded(draft, sources)
             library = Library(sources=loaded, owner=owner, methods=methods_of(owner))
             session = Session(draft, library)
             if owner.runner.getXArg("loadOrch", False):
@@ -158,6 +158,18 @@ class OrchestrationFront:
         if isinstance(listed, str):
             listed = listed.replace("\n", ",").split(",")
         return [each.strip() for each in listed if each.strip()]
+
+    def _loaded(
+        self, draft: Draft, said: Sequence[str] | None
+    ) -> Sequence[events.Source]:
+        try:
+            return events.load(self._sources(said), self._folders())
+        except ConfigError as failure:
+            if not draft.problems:
+                raise
+            # Who mends the one is to know of the other.
+            problems = (*draft.problems, Problem((), str(failure)))
+            raise DescriptionError(draft.document, problems) from failure
 
     def _folders(self) -> list[Path]:
         owner = self._owner

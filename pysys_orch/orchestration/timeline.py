@@ -23,7 +23,12 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from pysys_orch.orchestration.description import Description, Event, Phase
+from pysys_orch.orchestration.description import (
+    Description,
+    Distribution,
+    Event,
+    Phase,
+)
 
 if TYPE_CHECKING:
     from cronsim import CronSim
@@ -80,9 +85,9 @@ class _Even:
     count: int = 0
 
     @classmethod
-    def of(cls, begin: float, interval: float | None) -> _Even:
+    def of(cls, begin: float, interval: tuple[int, int]) -> _Even:
         above, below = _fraction(begin)
-        step, units = _fraction(interval or 0.0)
+        step, units = interval
         if units % below:
             common = math.lcm(below, units)
             step, units = step * (common // units), common
@@ -267,10 +272,13 @@ class Timeline:
         heapq.heapify(heap)
         labels = bool(self._phases)
         replace, pop = heapq.heapreplace, heapq.heappop
+        # What `Firing()` does, in half the time.
+        make = tuple.__new__
         following: float | None
         while heap:
             due, index, ordinal = heap[0]
-            yield Firing(due, index, ordinal, self.phase(due) if labels else "")
+            phase = self.phase(due) if labels else ""
+            yield make(Firing, (due, index, ordinal, phase))
             found = courses[index]
             if found is None:
                 following = next(streams[index], None)
@@ -338,7 +346,7 @@ class Timeline:
 
     def _line(self, event: Event, begin: float) -> _Line:
         if self._is_even or event.interval is None:
-            return _Even.of(begin, event.interval)
+            return _Even.of(begin, _step(event))
         stretches: list[_Stretch] = []
         work = 0.0
         for at, phase in enumerate(self._phases):
@@ -407,7 +415,8 @@ class Timeline:
         if event.cron is not None:
             times = self._cron(event.cron)
         else:
-            times = self._poisson(index, self._line(event, windows[0][0]))
+            line = self._line(event, windows[0][0])
+            times = map(line.due, accumulate(self._drawn_gaps(index, event)))
         for due in times:
             if due >= windows[-1][1]:
                 return
@@ -418,12 +427,16 @@ class Timeline:
         for stamp in cron_times(cron, self._begin.astimezone(ZoneInfo(self._zone))):
             yield (stamp.astimezone(UTC) - self._begin).total_seconds()
 
-    def _poisson(self, index: int, line: _Line) -> Iterator[float]:
+    def _drawn_gaps(self, index: int, event: Event) -> Iterator[float]:
+        """Return what is between firings, as shares of the interval."""
         source = self._source(index)
-        at = 0.0
-        for number in itertools.count(1):
-            at -= math.log(1 - _drawn(f"{source}/{number}"))
-            yield line.due(at)
+        drawn = (_drawn(f"{source}/{number}") for number in itertools.count(1))
+        if event.distribution is Distribution.POISSON:
+            return (-math.log(1 - each) for each in drawn)
+        shortest, longest = event.gaps or (1.0, 1.0)
+        average = shortest + (longest - shortest) / 2
+        least, more = shortest / average, (longest - shortest) / average
+        return (least + more * each for each in drawn)
 
 
 def cron_times(text: str, begin: datetime = _EPOCH) -> CronSim:
@@ -435,6 +448,15 @@ def cron_times(text: str, begin: datetime = _EPOCH) -> CronSim:
     from cronsim import CronSim
 
     return CronSim(text, begin)
+
+
+def _step(event: Event) -> tuple[int, int]:
+    """Return the fraction that an interval is; 0 if there is none."""
+    if event.rate_per_sec is not None:
+        # A third of a second is none of the numbers that a computer has.
+        above, below = _fraction(event.rate_per_sec)
+        return below, above
+    return _fraction(event.interval or 0.0)
 
 
 def _rates(phase: Phase) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,29 @@ def test_a_table_says_what_fires_when(
         "cut is undone by heal after 5 s",
         "late never fires: the run is over before",
     ]
+
+
+def test_a_table_says_how_often_what_is_random_fires(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between which times, or on average; the count is that of the run."""
+    file = tmp_path / "soak.orch.json"
+    events = [
+        {"name": "browse", "interval_sec": [2, 5.5], "count": 7},
+        {"name": "ask", "rate_per_sec": 4, "distribution": "poisson", "count": 3},
+        {"name": "ping", "rate_per_sec": 4},
+    ]
+    file.write_text(json.dumps({"test_name": "soak", "duration": 90, "events": events}))
+    assert main(["preview", str(file), "--limit", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "browse           7  every 2 s to 5.5 s",
+        "ask              3  every 0.25 s on average",
+        "ping           360  every 0.25 s",
+    ]
+    found = preview(file, capsys, "--limit", "1000")["firings"]
+    times = [each["due"] for each in found if each["event"] == "browse"]
+    assert len(times) == 7
+    assert all(2 <= second - first <= 5.5 for first, second in pairwise(times))
 
 
 def preview(file: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Any:  # noqa: ANN401

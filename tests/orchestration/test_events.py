@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pysys_orch.clock import Clock
+from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration.events import Library, Source, bind, load, unload
 from pysys_orch.orchestration.fixtures import FixtureError, fixture
 from pysys_orch.orchestration.reading import DescriptionError
@@ -376,6 +378,84 @@ def test_all_that_is_wrong_is_told_together() -> None:
     with pytest.raises(DescriptionError) as caught:
         Session(whole, library(plays))
     assert len(caught.value.problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            {"name": "plays", "intervall_sec": 5, "params": {"vidoe_path": "x"}},
+            [
+                "there is no key 'intervall_sec', did you mean interval_sec?",
+                "plays takes no 'vidoe_path', did you mean video_path?",
+                "plays needs 'video_path', which nobody gives it, did you mean vid",
+            ],
+        ),
+        (
+            {"name": "play", "count": 0},
+            [
+                "count has to be at least 1, got 0",
+                "name 'play' is not there, looked in events.py, did you mean plays?",
+            ],
+        ),
+        (
+            {"name": "plays", "count": 0, "video_path": "x"},
+            [
+                "count has to be at least 1, got 0",
+                "plays needs 'video_path', which nobody gives it",
+                "there is no key 'video_path'",
+            ],
+        ),
+        (
+            {"name": "other", "undo": "mends", "duration_sec": "1"},
+            [
+                "duration_sec has to be a number, got '1'",
+                "undo 'mends' is not there, looked in events.py",
+            ],
+        ),
+        # What follows from a mistake is not told.
+        ({"name": "plays", "params": ["x"]}, ["params has to be an object, got ['x']"]),
+        ({"name": "plays", "parms": 5}, ["there is no key 'parms', did you mean para"]),
+        ({"name": "plays", "with": {"x": 1}}, ["there is no key 'with'"]),
+        (
+            {"name": "plays", "params": {5: 5}},
+            ["a key of params has to be a text, got 5"],
+        ),
+        ({"name": 5, "params": {"x": 1}}, ["name has to be a text, got 5"]),
+        ({"nam": "play", "params": {"x": 1}}, ["there is no key 'nam', did you mean"]),
+        (
+            {"name": "other", "undo": 5, "duration_sec": 1},
+            ["undo has to be a text, got 5"],
+        ),
+        ({"name": "other", 5: {}}, ["there is no key 5"]),
+    ],
+    ids=repr,
+)
+def test_all_that_is_wrong_with_one_event_is_told_together(
+    event: dict[Any, Any], expected: list[str]
+) -> None:
+    """What it is called with is looked at whatever else is wrong."""
+    whole = draft("other", event)
+    with pytest.raises(DescriptionError) as caught:
+        Session(whole, library(plays, other=lambda: None))
+    found = sorted(each.words for each in caught.value.problems)
+    said = [each.partition(": ")[2] for each in found]
+    assert all(each.startswith("event 2") for each in found)
+    assert len(said) == len(expected), said
+    for words, start in zip(said, sorted(expected), strict=True):
+        assert words.startswith(start)
+
+
+def test_sources_are_told_of_together_and_forgotten(tmp_path: Path) -> None:
+    """All that cannot be loaded; what could be does not stay."""
+    (tmp_path / "good.py").write_text("")
+    (tmp_path / "bad.py").write_text("1 / 0")
+    before = set(sys.modules)
+    with pytest.raises(ConfigError) as caught:
+        load(["good.py", "bad.py", "none.py", "good.py"], [tmp_path])
+    assert "bad.py cannot be imported in line 1: ZeroDivisionError" in str(caught.value)
+    assert "; orchestrationSources: there is no none.py in " in str(caught.value)
+    assert {each for each in sys.modules if "__orch" in each} <= before
 
 
 def test_what_is_in_two_sources_is_ambiguous() -> None:

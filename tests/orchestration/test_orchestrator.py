@@ -224,6 +224,37 @@ def test_what_fails_is_tried_again_if_it_says_so(tmp_path: Path) -> None:
     assert stage.of("third_time")[0]["ended"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"retry_delay_sec": 0.5, "retry_backoff": 2}, [0, 0.5, 1.5, 3.5, 7.5]),
+        ({"retry_delay_sec": 0.5, "retry_backoff": 1.5}, [0, 0.5, 1.25, 2.375, 4.0625]),
+        ({"retry_delay_sec": 1}, [0, 1, 2, 3, 4]),
+        ({"retry_delay_sec": 0, "retry_backoff": 2}, [0] * 5),
+        # An hour is long enough, unless somebody wants more.
+        ({"retry_delay_sec": 900, "retry_backoff": 3}, [0, 900, 3600, 7200, 10800]),
+        (
+            {"retry_delay_sec": 7200, "retry_backoff": 100},
+            [0, 7200, 14400, 21600, 28800],
+        ),
+    ],
+)
+def test_it_is_tried_again_later_each_time_if_it_says_so(
+    tmp_path: Path, keys: dict[str, Any], expected: list[float]
+) -> None:
+    """So that what is overloaded has time to recover."""
+    tries = []
+
+    def never(clock: Clock) -> None:
+        tries.append(clock.instant())
+        raise ValueError
+
+    event = {"name": "never", "retries": 4, **keys}
+    stage = simulate(tmp_path, library(never), event)
+    assert tries == expected
+    assert stage.outcomes("never") == ["failed"]
+
+
 # What still runs when it is due again.
 
 

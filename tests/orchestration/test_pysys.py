@@ -471,6 +471,23 @@ def test_sources_that_cannot_be_loaded_are_told(
     assert (outcome, words in reason) == ("BLOCKED", True), reason
 
 
+def test_sources_hide_nothing_that_is_wrong_with_a_description(tmp_path: Path) -> None:
+    """Who mends the one knows of the other."""
+    soak = Soak(tmp_path)
+    soak.describe("soak", {"name": "start_streamer", "intervall_sec": 5}, seed="x")
+    (tmp_path / "events.py").write_text("import nothing_there")
+    soak.run()
+    outcome, reason = soak.outcome("soak")
+    assert outcome == "BLOCKED"
+    for words in (
+        "soak.orch.json has 3 problems: ",
+        "there is no key 'intervall_sec', did you mean interval_sec?",
+        "seed has to be a whole number, got 'x'",
+        "events.py cannot be imported in line 1: ModuleNotFoundError",
+    ):
+        assert words in reason
+
+
 def test_a_name_that_no_description_has_is_told(tmp_path: Path) -> None:
     """And does not pass for a run in which nothing was wrong."""
     soak = Soak(tmp_path)
@@ -505,6 +522,7 @@ def test_a_test_may_orchestrate_again(tmp_path: Path) -> None:
     outcomes = {each.outcome for each in soak.project.results().values()}
     assert outcomes == {"PASSED"}, soak.project.said()
     assert len(list(tmp_path.rglob("orchestration.2.jsonl"))) == 2
+    assert len(list(tmp_path.rglob("orchestration.2.status.json"))) == 2
 
 
 def test_figures_are_reported_as_performance_results(tmp_path: Path) -> None:

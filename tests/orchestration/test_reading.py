@@ -18,6 +18,7 @@ from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration.description import (
     After,
     Description,
+    Distribution,
     Event,
     Failure,
     Isolation,
@@ -92,6 +93,7 @@ EVERYTHING: Said = {
     "time_zone": "Europe/Oslo",
     "executor": "concurrent.futures:ThreadPoolExecutor",
     "max_workers": 4,
+    "status_sec": 30,
     "phases": [
         {"name": "warm_up", "duration": "10m", "rate": 0.5, "rate_to": 2},
         {"name": "steady", "duration": 3600},
@@ -114,6 +116,7 @@ EVERYTHING: Said = {
             "grace_sec": 0,
             "retries": 3,
             "retry_delay_sec": 0.5,
+            "retry_backoff": 2,
             "isolation": "process",
             "on_failure": {"max_ratio": 0.01},
             "phases": ["steady"],
@@ -128,6 +131,8 @@ EVERYTHING: Said = {
             "on_failure": "ignore",
             "overlap": "cancel",
         },
+        {"name": "browse", "interval_sec": [2, 5.5], "phases": ["warm_up"]},
+        {"name": "ping", "rate_per_sec": 3, "distribution": "poisson"},
     ],
 }
 EVERYTHING_MEANS = Description(
@@ -137,6 +142,7 @@ EVERYTHING_MEANS = Description(
     time_zone="Europe/Oslo",
     executor="concurrent.futures:ThreadPoolExecutor",
     max_workers=4,
+    status_sec=30.0,
     phases=(
         Phase(name="warm_up", duration=600.0, rate=0.5, rate_to=2.0),
         Phase(name="steady", duration=3600.0),
@@ -159,6 +165,7 @@ EVERYTHING_MEANS = Description(
             grace_sec=0.0,
             retries=3,
             retry_delay_sec=0.5,
+            retry_backoff=2.0,
             isolation=Isolation.PROCESS,
             on_failure=Failure(max_ratio=0.01),
             phases=("steady",),
@@ -178,6 +185,8 @@ EVERYTHING_MEANS = Description(
             on_failure=Failure(policy=OnFailure.IGNORE),
             overlap=Overlap.CANCEL,
         ),
+        Event(name="browse", interval_sec=(2.0, 5.5), phases=("warm_up",)),
+        Event(name="ping", rate_per_sec=3.0, distribution=Distribution.POISSON),
     ),
 )
 
@@ -267,12 +276,14 @@ def test_what_is_not_said_has_a_default() -> None:
         thresholds={},
         executor="threads",
         max_workers=32,
+        status_sec=None,
         events=(
             Event(
                 name="a",
                 interval_sec=None,
                 interval_min=None,
                 interval_hour=None,
+                rate_per_sec=None,
                 at_startup=None,
                 at_teardown=False,
                 params={},
@@ -289,6 +300,7 @@ def test_what_is_not_said_has_a_default() -> None:
                 grace_sec=10.0,
                 retries=0,
                 retry_delay_sec=1.0,
+                retry_backoff=1.0,
                 isolation=Isolation.THREAD,
                 on_failure=Failure(policy=OnFailure.FAIL),
                 duration_sec=None,
@@ -399,6 +411,52 @@ def test_intervals_have_units() -> None:
     assert [each.interval for each in found.events] == [0.1, 138, 3960]
 
 
+def test_an_interval_may_be_anything_between_two_numbers() -> None:
+    """In each of its units, as exactly as a single one."""
+    found = [
+        draft(said({**A, key: value})).checked().events[0]
+        for key, value in [
+            ("interval_sec", [0.5, 2]),
+            ("interval_min", [1.1, 2]),
+            ("interval_hour", [1.1, 2]),
+            ("interval_sec", [5, 5]),
+            ("rate_per_sec", 4),
+        ]
+    ]
+    assert [each.gaps for each in found] == [
+        (0.5, 2),
+        (66, 120),
+        (3960, 7200),
+        (5, 5),
+        (0.25, 0.25),
+    ]
+    assert [each.interval for each in found] == [1.25, 93, 5580, 5, 0.25]
+    assert [each.is_irregular for each in found] == [True] * 3 + [False] * 2
+
+
+def test_a_wrong_interval_is_told_of_where_it_is(problems: Problems) -> None:
+    """Both numbers of a pair, each in its place."""
+    text = """{"test_name": "t", "total_hours": 1, "events": [
+  {"name": "a", "interval_sec": [0,
+     "2"]},
+  {"name": "b", "interval_min": [3, 2]},
+  {"name": "c", "after": {"event": "a", "one number": 1}}
+]}
+"""
+    assert problems(text) == [
+        "2:34: event 1 (a): entry 1 of interval_sec has to be above 0, got 0",
+        "3:6: event 1 (a): entry 2 of interval_sec has to be a number, got '2'",
+        (
+            "4:17: event 2 (b): interval_min is from the shortest one to the longest "
+            "one, got [3, 2]"
+        ),
+        (
+            "5:41: event 3 (c): there is no key 'one number' (there is event, on, "
+            "delay_sec)"
+        ),
+    ]
+
+
 def test_the_same_name_twice_is_two_events() -> None:
     """As long as nothing else speaks of them."""
     assert words(said(A, A, {"name": "b"})) == []
@@ -412,7 +470,17 @@ def test_the_same_name_twice_is_two_events() -> None:
     [
         ("300", "interval_sec has to be a number, got '300'"),
         (True, "interval_sec has to be a number, got true"),
-        ([1], "interval_sec has to be a number, got [1]"),
+        ([1], "interval_sec has to be a number, or two of them, got [1]"),
+        ([], "interval_sec has to be a number, or two of them, got []"),
+        ([1, 2, 3], "interval_sec has to be a number, or two of them, got [1, 2, 3]"),
+        ([1, "2"], "entry 2 of interval_sec has to be a number, got '2'"),
+        ([0, 2], "entry 1 of interval_sec has to be above 0, got 0"),
+        ([1, 1e999], "entry 2 of interval_sec has to be finite, got inf"),
+        (
+            [5, 2],
+            "interval_sec is from the shortest one to the longest one, got [5, 2]",
+        ),
+        ([1e-9, 2], "interval_sec is below a microsecond, got 1e-09 s"),
         (0, "interval_sec has to be above 0, got 0"),
         (-0.0, "interval_sec has to be above 0, got -0.0"),
         (-5, "interval_sec has to be above 0, got -5"),
@@ -475,6 +543,8 @@ def test_a_number_is_a_number(value: object, expected: str) -> None:
         ({"seed": 1.0}, "seed has to be a whole number, got 1.0"),
         ({"seed": "1"}, "seed has to be a whole number, got '1'"),
         ({"max_workers": 0}, "max_workers has to be at least 1, got 0"),
+        ({"status_sec": 0.5}, "status_sec has to be at least 1, got 0.5"),
+        ({"status_sec": "10s"}, "status_sec has to be a number, got '10s'"),
         ({"max_workers": True}, "max_workers has to be a whole number, got true"),
         ({"thresholds": ["a"]}, "thresholds has to be an object, got ['a']"),
         (
@@ -518,6 +588,19 @@ def test_a_wrong_value_is_told_of(keys: Said, expected: str) -> None:
         ({"count": 0}, "count has to be at least 1, got 0"),
         ({"count": 2.5}, "count has to be a whole number, got 2.5"),
         ({"retries": -1}, "retries has to be at least 0, got -1"),
+        ({"retry_backoff": 0.5}, "retry_backoff has to be at least 1, got 0.5"),
+        ({"retry_backoff": 101}, "retry_backoff has to be at most 100, got 101"),
+        ({"retry_backof": 2}, "there is no key 'retry_backof', did you mean retry_ba"),
+        ({"interval_min": [-1, 1]}, "entry 1 of interval_min has to be above 0, got"),
+        (
+            {"interval_hour": [1, 876601]},
+            "entry 2 of interval_hour has to be at most 876600, a century, got 876601",
+        ),
+        ({"rate_per_sec": 0}, "rate_per_sec has to be above 0, got 0"),
+        ({"rate_per_sec": [1, 2]}, "rate_per_sec has to be a number, got [1, 2]"),
+        ({"rate_per_sec": 1e-10}, "rate_per_sec is less than once in a century, got"),
+        ({"rate_per_sec": 1e-310}, "rate_per_sec is less than once in a century, got"),
+        ({"rate_per_second": 1}, "there is no key 'rate_per_second', did you mean ra"),
         ({"timeout_sec": 0}, "timeout_sec has to be above 0, got 0"),
         ({"grace_sec": "5"}, "grace_sec has to be a number, got '5'"),
         (
@@ -683,6 +766,38 @@ def test_what_is_no_object_is_no_description(value: object) -> None:
                 }
             ),
             ("event 1 (a): jitter_sec moves what is even, and this is poisson already"),
+        ),
+        (
+            said({**A, "interval_sec": [1, 2], "distribution": "poisson"}),
+            (
+                "event 1 (a): distribution is that of one interval, and interval_sec "
+                "has two: leave one out"
+            ),
+        ),
+        (
+            said({**A, "interval_min": [1, 2], "jitter_sec": 1}),
+            (
+                "event 1 (a): jitter_sec moves what is even, and interval_min is "
+                "random already"
+            ),
+        ),
+        (
+            said({**A, "interval_sec": [1, 9], "undo": "mend", "duration_sec": 2}),
+            (
+                "event 1 (a): duration_sec has to be below the interval, 1 at its "
+                "shortest, or the fault would never be over, got 2"
+            ),
+        ),
+        (
+            said({**A, "interval_hour": [1, 2], "rate_per_sec": 5}),
+            "event 1 (a): rate_per_sec is said as well as interval_hour: leave one",
+        ),
+        (
+            said({**A, "rate_per_sec": 2, "jitter_sec": 0.75}),
+            (
+                "event 1 (a): jitter_sec is at least 0, and at most the interval, "
+                "0.5, got 0.75"
+            ),
         ),
         (
             said(
@@ -1179,6 +1294,10 @@ def test_the_schema_takes_what_is_well(
         said({**A, "interval_sec": 0}),
         said({**A, "interval_sec": "300"}),
         said({**A, "interval_sec": True}),
+        said({**A, "interval_sec": [1]}),
+        said({**A, "interval_min": [0, 1]}),
+        said({**A, "interval_hour": [1, 2, 3]}),
+        said({**A, "retry_backoff": 0.5}),
         said({**A, "at_startup": "false"}),
         said({**A, "params": []}),
         said({**A, "on_failure": "panic"}),

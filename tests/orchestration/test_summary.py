@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pysys_orch.clock import Clock
-from pysys_orch.orchestration.calls import Inline
+from pysys_orch.orchestration.calls import Call, Inline
 from pysys_orch.orchestration.session import Session, Surroundings
 from pysys_orch.orchestration.summary import lateness, progress_line, span, table
 from pysys_orch.orchestration.tally import Tally
@@ -52,7 +52,7 @@ def test_a_table_has_a_row_for_each_event(tmp_path: Path) -> None:
     assert head[:4] == ["event", "fired", "ok", "failed"]
     assert rows[0][:6] == ["nothing", "10,000", "10,000", "0", "0", "0"]
     assert rows[1][:6] == ["fails", "1", "0", "1", "0", "0"]
-    assert rows[2] == ["never", *["0"] * 5, *["-"] * 5]
+    assert rows[2] == ["never", *["0"] * 5, *["-"] * 7]
 
 
 def test_very_many_events_have_a_table_all_the_same() -> None:
@@ -88,15 +88,19 @@ def test_progress_is_told_at_sensible_moments() -> None:
 
 def late(seconds: float) -> Tally:
     tally = Tally("tick")
-    tally.times = {"lateness": {int(seconds * 1e6): 100}}
+    for at in range(1, 101):
+        call = Call(0, at, "", due=1.0, work=lambda: None)
+        call.is_made, call.started, call.ended = True, 1.0 + seconds, 2.0
+        tally.add(call, 0.0)
     return tally
 
 
 def test_a_run_that_was_late_says_whose_fault_it_is() -> None:
     """Not that of what is tested."""
     assert lateness([]) == ""
-    assert lateness([late(0.01)]) == ""
-    said = lateness([late(0.01), late(0.5)])
+    assert lateness([late(0.009)]) == ""
+    assert "began 11 ms late" in lateness([late(0.011)])
+    said = lateness([late(0.009), late(0.5)])
     assert said.startswith("One firing in a hundred began 500 ms late, or later: the ")
 
 
@@ -107,3 +111,26 @@ def test_a_clock_is_given_to_events(tmp_path: Path) -> None:
         assert clock.instant() == 0.0
 
     assert simulate(tmp_path, library(waits), "waits").reasons == []
+
+
+def test_a_table_shows_what_one_in_a_thousand_took() -> None:
+    """Between the hundredth, and the one that was the slowest of all."""
+    tally = Tally("tick")
+    for at in range(1, 10_001):
+        call = Call(0, at, "", due=1.0, work=lambda: None)
+        took = 1.0 if at % 500 == 0 else 0.1
+        call.is_made, call.started = True, 1.0 + took / 10
+        call.ended = call.started + took
+        tally.add(call, 0.0)
+    head, row = table([tally])
+    assert head.split("  ")[-7:] == [
+        "late p50",
+        "late p99",
+        "late p99.9",
+        "took p50",
+        "took p99",
+        "took p99.9",
+        "took max",
+    ]
+    found = [float(each.replace(",", "")) for each in row.split()[-7:]]
+    assert found == pytest.approx([10, 10, 100, 100, 100, 1000, 1000], rel=0.002)

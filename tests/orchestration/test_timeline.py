@@ -176,6 +176,15 @@ def test_an_event_has_a_beginning_an_end_and_a_count(
 # Exactness
 
 
+@pytest.mark.parametrize("rate", ["3", "7", "0.3", "11.1", "1000000"])
+def test_rates_do_not_drift(rate: str) -> None:
+    """Three times a third of a second is a second."""
+    event = Event(name="a", rate_per_sec=float(rate), count=40_000)
+    found = dues(event, total_hours=10)
+    assert found == [float(k / Fraction(rate)) for k in range(len(found))]
+    assert len(found) == min(40_000, math.ceil(36_000 * Fraction(rate)))
+
+
 @pytest.mark.parametrize("text", ["0.1", "0.7", "0.003", "1.1", "2.3", "0.000001"])
 def test_fractions_of_a_second_do_not_drift(text: str) -> None:
     """Each firing is the number that is nearest to what it is on paper."""
@@ -575,6 +584,9 @@ def descriptions(draw: st.DrawFn, extras: bool = True) -> Description:
             if event.interval and draw(st.booleans()):
                 share = draw(st.sampled_from([0.01, 0.5, 1.0]))
                 found[at] = replace(event, jitter_sec=event.interval * share)
+            elif event.interval and draw(st.booleans()):
+                longest = event.interval * draw(st.sampled_from([1.0, 1.5, 4.0]))
+                found[at] = replace(event, interval_sec=(event.interval, longest))
             elif draw(st.integers(0, 4)) == 0:
                 cron = draw(st.sampled_from(["* * * * *", "*/7 * * * * *"]))
                 found[at] = replace(event, cron=cron, interval_sec=None)
@@ -612,10 +624,10 @@ def naive(description: Description) -> list[tuple[float, int, int, str]]:
             begin = begins.setdefault(index, at)
             if at == begin:
                 is_due = event.at_startup is not False
-            elif event.interval_sec is None:
+            elif event.interval is None:
                 is_due = False
             else:
-                is_due = (Fraction(at - begin) / Fraction(event.interval_sec)) % 1 == 0
+                is_due = (Fraction(at - begin) / Fraction(event.interval)) % 1 == 0
             if is_due and fired[index] < (event.count or math.inf):
                 fired[index] += 1
                 found.append((at, index, fired[index], phase_at(at)))
@@ -731,3 +743,84 @@ def test_poisson_firings_follow_a_rate() -> None:
     assert (len(found) - slow) / slow == pytest.approx(3, rel=0.1)
     only = dues(poisson(phases=("fast",)), phases=phases)
     assert min(only) >= 50
+
+
+def drawn(**keys: Any) -> Event:
+    """Return an event that fires from one second to three after the last time."""
+    return Event(**{"name": "a", "interval_sec": (1, 3), **keys})
+
+
+def gaps(dues: Sequence[float]) -> list[float]:
+    return [second - first for first, second in pairwise(dues)]
+
+
+@given(st.integers(), st.floats(0.001, 5), st.floats(0, 5))
+def test_intervals_are_drawn_between_two_numbers(
+    seed: int, shortest: float, more: float
+) -> None:
+    """And never outside, at the startup neither."""
+    event = drawn(interval_sec=(shortest, shortest + more), count=50)
+    found = dues(event, seed=seed, duration=500)
+    assert found[0] == 0
+    assert all(shortest - 1e-9 <= gap <= shortest + more + 1e-9 for gap in gaps(found))
+    later = dues(replace(event, at_startup=False), seed=seed, duration=500)
+    assert later[:49] == found[1:]
+
+
+def test_intervals_are_drawn_evenly() -> None:
+    """No length is more frequent than another."""
+    found = gaps(dues(drawn(), duration=20_000))
+    assert len(found) == pytest.approx(10_000, rel=0.02)
+    assert [
+        sum(low <= each < low + 0.5 for each in found) for low in (1, 1.5, 2, 2.5)
+    ] == [pytest.approx(len(found) / 4, rel=0.1)] * 4
+
+
+def test_drawn_intervals_come_again_with_the_seed() -> None:
+    """Other events, and where one begins to look, do not change them."""
+    found = dues(drawn(), duration=100)
+    assert dues(drawn(), duration=100) == found
+    assert dues(drawn(), seed=2, duration=100) != found
+    twins = Timeline(describe(drawn(name="b"), drawn(), drawn(), duration=100), seed=1)
+    first, second = (
+        [each.due for each in twins if each.event == index] for index in (1, 2)
+    )
+    assert first == found
+    assert second != found
+    rest = Timeline(describe(drawn(), duration=100), seed=1, since=found[20])
+    assert [(each.due, each.ordinal) for each in rest] == [
+        (due, ordinal) for ordinal, due in enumerate(found, 1) if due >= found[20]
+    ]
+
+
+def test_drawn_intervals_have_a_beginning_an_end_and_a_count() -> None:
+    """As all intervals have; they begin where they may."""
+    whole = dues(drawn(at_startup=False), duration=100)
+    later = dues(drawn(start_after=50), duration=100)
+    assert later[0] == 50
+    assert later[1:] == pytest.approx([50 + each for each in whole[: len(later) - 1]])
+    assert dues(drawn(count=5), duration=100) == [0, *whole[:4]]
+    assert max(dues(drawn(end_after=30), duration=100)) <= 30
+    timeline = Timeline(describe(drawn(count=5), duration=100), seed=1)
+    assert timeline.count(0) == 5
+
+
+def test_drawn_intervals_follow_a_rate() -> None:
+    """With a rate of 4, they are a quarter as long; phases have what is in them."""
+    phases = (
+        Phase(name="slow", duration=400, rate=1),
+        Phase(name="fast", duration=400, rate=4),
+    )
+    found = dues(drawn(), phases=phases)
+    slow = gaps([each for each in found if each < 400])
+    fast = gaps([each for each in found if each >= 400])
+    assert 1 <= min(slow) < max(slow) <= 3
+    assert 0.25 - 1e-9 <= min(fast) < max(fast) <= 0.75 + 1e-9
+    only = dues(drawn(phases=("fast",)), phases=phases)
+    assert only[0] == 400
+    assert 0.25 - 1e-9 <= min(gaps(only)) < max(gaps(only)) <= 0.75 + 1e-9
+
+
+def test_an_interval_from_a_number_to_itself_is_that_number() -> None:
+    """On the grid."""
+    assert dues(drawn(interval_sec=(0.7, 0.7))) == dues(drawn(interval_sec=0.7))
