@@ -25,9 +25,9 @@ from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.orchestration import reading
 from pysys_orch.orchestration.calls import Outcome
 from pysys_orch.orchestration.events import Library, Source
-from pysys_orch.orchestration.orchestrator import Workers
 from pysys_orch.orchestration.reading import Draft
 from pysys_orch.orchestration.session import Report, Session, Surroundings
+from pysys_orch.orchestration.underway import Workers
 
 Intervals = Sequence[float]
 

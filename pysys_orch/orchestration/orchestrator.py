@@ -7,16 +7,15 @@ import itertools
 import logging
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Protocol
 
-from pysys_orch.clock import Bell, Clock, wake_on_time
+from pysys_orch.clock import Clock, wake_on_time
 from pysys_orch.orchestration.barrier import Barrier
-from pysys_orch.orchestration.calls import Call, Done, Kind, Outcome
+from pysys_orch.orchestration.calls import Call, Kind, Outcome
+from pysys_orch.orchestration.closing import TEARDOWN_LIMIT, Closing
 from pysys_orch.orchestration.description import (
     Closed,
     Description,
@@ -25,25 +24,21 @@ from pysys_orch.orchestration.description import (
     Overlap,
 )
 from pysys_orch.orchestration.journal import Recorder
-from pysys_orch.orchestration.parts import FOREVER, NO_CALLS, Live, Part, Work
+from pysys_orch.orchestration.parts import FOREVER, Live, Part, Work
 from pysys_orch.orchestration.stacks import stack_of
 from pysys_orch.orchestration.switch import KillSwitch
 from pysys_orch.orchestration.timeline import Firing, Timeline
+from pysys_orch.orchestration.underway import LOOK_EVERY, Underway, Workers
 
 log = logging.getLogger("pysys.orch.orchestration")
 
-#: How long a teardown event without a limit of its own may take, in seconds.
-TEARDOWN_LIMIT = 600.0
-
-_LOOK_EVERY = 0.5
 # So much is fired before anything else is looked at; and if so many calls wait to be
 # made, whoever makes them goes first.
 _AT_ONCE = 256
 _MAKE_WAY = 50e-6
 # Each time one looks into an enumeration it takes a while, and firings are many.
-_SCHEDULED, _UNDO, _TEARDOWN = Kind.SCHEDULED, Kind.UNDO, Kind.TEARDOWN
+_SCHEDULED = Kind.SCHEDULED
 _PROGRESS = (10.0, 600.0)
-_KILL_TAKES = 5.0
 _STOPPED = 0.5
 
 
@@ -54,35 +49,6 @@ class Why(StrEnum):
     SWITCH = "its kill switch was set"
     FAILURE = "an event failed that stops it"
     ABORT = "it was aborted"
-
-
-class Workers(Protocol):
-    """Who makes calls."""
-
-    @property
-    def backlog(self) -> int:
-        """How many calls wait for somebody who makes them."""
-        ...
-
-    def start(self, done: Done) -> None:
-        """Begin; *done* is called after each call."""
-        ...
-
-    def submit(self, call: Call) -> None:
-        """Have a call made."""
-        ...
-
-    def apart(self, call: Call) -> None:
-        """Have a call made at once, whoever else is waiting."""
-        ...
-
-    def give_up(self, call: Call) -> None:
-        """Do without what makes a call that does not end."""
-        ...
-
-    def close(self) -> None:
-        """End, without waiting for calls."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +66,21 @@ class Ending:
     at: float
     stopped_by: str = ""
     was_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        elapsed: How many seconds of it are over.
+        upcoming: What fires next; None if nothing does.
+        running: How many calls of each event have not ended.
+    """
+
+    elapsed: float
+    upcoming: Firing | None
+    running: Sequence[int]
 
 
 @dataclass(order=True, slots=True)
@@ -124,8 +105,8 @@ class Orchestrator:
         switch: The kill switch of the run.
         is_aborting: Tells whether the run is to end because all is; None if nobody
             would.
-        progress: Called at sensible moments, with the seconds since the beginning and
-            the next firing.
+        progress: Called when the run begins, and then at sensible moments, or as often
+            as the description says.
         since: How many seconds of the run are over already.
         in_force: What it began with, the first time, and has not undone since: names.
     """
@@ -141,7 +122,7 @@ class Orchestrator:
         recorder: Recorder,
         switch: KillSwitch,
         is_aborting: Callable[[], bool] | None = None,
-        progress: Callable[[float, Firing | None], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
         since: float = 0.0,
         in_force: Collection[str] = (),
     ) -> None:
@@ -149,24 +130,19 @@ class Orchestrator:
         self._timeline = timeline
         self._clock = clock
         self._workers = workers
-        self._recorder = recorder
         self._switch = switch
         self._is_aborting = is_aborting
         self._progress = progress
         self._total = description.total
+        self._tell_every = description.status_sec or _every(description.total)
         self._since = since
         self._begin = 0.0
         self._upcoming: Firing | None = None
-        self._wake = Bell()
-        self._ended = deque[Call]()
-        self._others = dict[Call, None]()
-        self._noted = dict[Call, None]()
         self._barrier = Barrier()
         self._agenda: list[_Planned] = []
         self._numbers = itertools.count()
         self._why: Why | None = None
         self._stopped_by = ""
-        self._is_ending = False
         self._live = [Live(at, part, switch) for at, part in enumerate(parts)]
         names = {each.event.name: each for each in self._live}
         for each in self._live:
@@ -174,6 +150,9 @@ class Orchestrator:
                 other = names[each.event.after.event]
                 other.dependents = (*other.dependents, each)
                 other.tells = True
+        self._underway = Underway(
+            self._live, clock=clock, workers=workers, recorder=recorder, switch=switch
+        )
 
     def run(self) -> Ending:
         """Fire everything, and bring it to its end.
@@ -186,16 +165,16 @@ class Orchestrator:
         """
         wake_on_time()
         self._begin = self._clock.instant() - self._since
-        self._workers.start(self._done)
-        self._recorder.start(self._begin)
+        self._underway.start(self._begin)
         threading.Thread(target=self._watch, daemon=True).start()
         try:
             self._fire_all()
         finally:
-            self._is_ending = True
             at = self._clock.instant() - self._begin
             try:
-                self._end_all()
+                self._pass_over_the_rest()
+                self._closing().close(is_on_time=self._why is Why.TIME)
+                self._pass_over_what_follows()
             finally:
                 self._switch.cancel()
                 self._workers.close()
@@ -212,8 +191,10 @@ class Orchestrator:
         end = self._begin + self._total
         stream = iter(self._timeline)
         live, begin, clock, agenda = self._live, self._begin, self._clock, self._agenda
-        upcoming = next(stream, None)
-        self._plan_progress(clock.instant())
+        ended, bell = self._underway.ended, self._underway.bell
+        self._upcoming = upcoming = next(stream, None)
+        if self._progress is not None:
+            self._plan(clock.instant(), self._tell)
         if self._since:
             self._fire_again()
         while True:
@@ -223,15 +204,15 @@ class Orchestrator:
             if self._why is not None:
                 return
             for _ in range(_AT_ONCE):
-                if upcoming is None or begin + upcoming.due > now or self._ended:
+                if upcoming is None or begin + upcoming.due > now or ended:
                     break
                 firing, upcoming = upcoming, next(stream, None)
                 self._fire(live[firing.event], firing)
             else:
                 if self._workers.backlog > _AT_ONCE:
-                    clock.wait_until(clock.instant() + _MAKE_WAY, self._wake)
+                    clock.wait_until(clock.instant() + _MAKE_WAY, bell)
                 continue
-            if self._ended:
+            if ended:
                 continue
             until = end if upcoming is None else begin + upcoming.due
             if upcoming is None and now >= end:
@@ -239,20 +220,20 @@ class Orchestrator:
                     self._why = Why.TIME
                     return
                 # What fires when the run begins does so, however short it is.
-                until = now + _LOOK_EVERY
+                until = now + LOOK_EVERY
             if agenda:
                 until = min(until, agenda[0].at)
             if self._is_aborting is not None:
-                until = min(until, now + _LOOK_EVERY)
-            if not clock.wait_until(until, self._wake):
+                until = min(until, now + LOOK_EVERY)
+            if not clock.wait_until(until, bell):
                 # What it was set for is looked at after this.
-                self._wake.clear()
+                bell.clear()
 
     def _fire_again(self) -> None:
         """Fire what a run begins with that goes on."""
         for live in self._live:
             if live.part.undo is not None and live.event.name in self._in_force:
-                self._other(live, Kind.UNDO, live.part.undo, live.next_number())
+                self._undo_apart(live, live.part.undo, live.next_number())
         for live in self._live:
             if live.event.at_resume:
                 phase = self._timeline.phase(self._since)
@@ -274,8 +255,8 @@ class Orchestrator:
             self._why = self._why or Why.SWITCH
         if self._is_aborting is not None and self._is_aborting():
             self._why = self._why or Why.ABORT
-        while self._ended:
-            self._follow(self._ended.popleft())
+        while self._underway.ended:
+            self._follow(self._underway.ended.popleft())
         while self._agenda and self._agenda[0].at <= now:
             heapq.heappop(self._agenda).what()
 
@@ -288,7 +269,7 @@ class Orchestrator:
         # The first one waits as long as it has to: a run needs its beginning.
         latest = due + live.patience if firing.ordinal > 1 else FOREVER
         if now > latest:
-            self._pass_over(live, firing, Outcome.MISSED)
+            self._underway.pass_over(live, firing, Outcome.MISSED)
         elif not live.is_busy or self._may_overlap(live, firing, _SCHEDULED):
             self._submit(live, firing, latest, _SCHEDULED)
 
@@ -297,7 +278,7 @@ class Orchestrator:
         if not firing.due:
             self._barrier.hold(firing)
         elif self._barrier.holds(live.index):
-            self._pass_over(live, firing, Outcome.SKIPPED)
+            self._underway.pass_over(live, firing, Outcome.SKIPPED)
         else:
             return False
         return True
@@ -329,9 +310,7 @@ class Orchestrator:
             latest,
             kind,
         )
-        if live.running is NO_CALLS:
-            live.running = {}
-        live.running[call] = None
+        self._underway.add(live, call)
         if not live.is_plain:
             self._prepare(live, call)
         self._workers.submit(call)
@@ -367,54 +346,22 @@ class Orchestrator:
                 self._empty_queue(live)
                 live.queued.append((firing, kind))
                 for call in tuple(live.running):
-                    self._cancel(call)
+                    self._underway.cancel(call)
                     call.limit = event.grace_sec
                     at = self._clock.instant() + event.grace_sec
-                    self._plan(at, partial(self._end_hard, call, Outcome.TIMED_OUT))
+                    self._plan(
+                        at, partial(self._underway.end_hard, call, Outcome.TIMED_OUT)
+                    )
             case _:
-                self._pass_over(live, firing, Outcome.SKIPPED, kind)
+                self._underway.pass_over(live, firing, Outcome.SKIPPED, kind)
         return False
 
     def _empty_queue(self, live: Live) -> None:
         while live.queued:
             firing, kind = live.queued.popleft()
-            self._pass_over(live, firing, Outcome.CANCELLED, kind)
-
-    def _pass_over(
-        self,
-        live: Live,
-        firing: Firing,
-        outcome: Outcome,
-        kind: Kind = Kind.SCHEDULED,
-    ) -> None:
-        """Write down a firing of which nothing comes."""
-        due = self._begin + firing.due
-        call = Call(live.index, firing.ordinal, firing.phase, due, live.work, kind=kind)
-        call.outcome = outcome
-        self._recorder.add(call)
+            self._underway.pass_over(live, firing, Outcome.CANCELLED, kind)
 
     # What follows ---------------------------------------------------------------------
-
-    def _done(self, call: Call) -> None:
-        """Take note of a call that has ended; called where it was made."""
-        live = self._live[call.event]
-        # Who sees that it has ended waits for this, too.
-        self._noted[call] = None
-        try:
-            del self._home(call)[call]
-        except KeyError:
-            del self._noted[call]
-            return  # it was given up
-        self._recorder.add(call)
-        del self._noted[call]
-        if live.tells or self._is_ending or call.kind is not _SCHEDULED:
-            self._ended.append(call)
-            self._wake.set()
-
-    def _home(self, call: Call) -> dict[Call, None]:
-        if call.kind is _UNDO or call.kind is _TEARDOWN:
-            return self._others
-        return self._live[call.event].running
 
     def _follow(self, call: Call) -> None:
         """Do what the end of a call has others do."""
@@ -431,12 +378,9 @@ class Orchestrator:
             else:
                 lasts = 0.0 if failed else live.event.duration_sec or 0.0
                 self._plan(call.ended + lasts, partial(self._undo, live, call))
-        if call.outcome is Outcome.OK or failed:
-            for each in live.dependents:
-                self._fire_after(each, failed=failed)
+        for each, firing in self._following(call):
+            self._fire_after(each, firing)
         self._fire_queued(live)
-        if self._is_ending:
-            return
         if live.event.closed is not None:
             at = call.ended + live.event.closed.think_sec
             if at < self._begin + self._total:
@@ -445,29 +389,39 @@ class Orchestrator:
             self._fire_held()
 
     def _fire_queued(self, live: Live) -> None:
-        if live.queued and not live.is_busy and not self._is_ending:
+        if live.queued and not live.is_busy:
             firing, kind = live.queued.popleft()
             self._submit(live, firing, FOREVER, kind)
 
-    def _fire_after(self, live: Live, *, failed: bool) -> None:
+    def _following(self, call: Call) -> Iterator[tuple[Live, Firing]]:
+        """Yield what fires because a call has ended."""
+        failed = call.outcome.is_failure
+        if call.outcome is Outcome.OK or failed:
+            for live in self._live[call.event].dependents:
+                firing = self._firing_after(live, failed=failed)
+                if firing is not None:
+                    yield live, firing
+
+    def _firing_after(self, live: Live, *, failed: bool) -> Firing | None:
         event, after = live.event, live.event.after
         if after is None or after.on is (On.SUCCESS if failed else On.FAILURE):
-            return
+            return None
         due = self._clock.instant() + after.delay_sec - self._begin
         phase = self._timeline.phase(due)
         begin, end = event.start_after or 0.0, event.end_after
         if due < begin or (end is not None and due > end):
-            return
+            return None
         if event.phases and phase not in event.phases:
-            return
+            return None
         if event.count is not None and live.number >= event.count:
-            return
-        firing = Firing(due, live.index, live.next_number(), phase)
-        if self._is_ending:
-            self._pass_over(live, firing, Outcome.CANCELLED, Kind.AFTER)
-        elif after.delay_sec:
+            return None
+        return Firing(due, live.index, live.next_number(), phase)
+
+    def _fire_after(self, live: Live, firing: Firing) -> None:
+        after = live.event.after
+        if after is not None and after.delay_sec:
             live.planned.append(firing)
-            at = self._begin + due
+            at = self._begin + firing.due
             self._plan(at, partial(self._fire_planned, live, firing))
         else:
             self._fire_now(live, firing)
@@ -482,22 +436,13 @@ class Orchestrator:
 
     def _undo(self, live: Live, fault: Call) -> None:
         if fault in live.faults and live.part.undo is not None:
-            call = self._other(live, Kind.UNDO, live.part.undo, fault.ordinal)
+            call = self._undo_apart(live, live.part.undo, fault.ordinal)
             live.faults.remove(fault)
             self._plan_time_out(call, live.event.timeout_sec or TEARDOWN_LIMIT)
 
-    def _other(self, live: Live, kind: Kind, work: Work, ordinal: int) -> Call:
-        """Have something done that is not in the timeline."""
-        now = self._clock.instant()
-        phase = self._timeline.phase(now - self._begin)
-        switch = KillSwitch(self._switch)
-        call = Call(live.index, ordinal, phase, now, work(switch), FOREVER, kind)
-        call.switch = switch
-        call.kill = getattr(call.work, "kill", None)
-        self._others[call] = None
-        # Whatever hangs elsewhere, this is done.
-        self._workers.apart(call)
-        return call
+    def _undo_apart(self, live: Live, undo: Work, ordinal: int) -> Call:
+        phase = self._timeline.phase(self._clock.instant() - self._begin)
+        return self._underway.make_apart(live, Kind.UNDO, undo, ordinal, phase)
 
     # What does not end ----------------------------------------------------------------
 
@@ -513,7 +458,7 @@ class Orchestrator:
     def _time_out(self, held: weakref.ref[Call], limit: float, at: float) -> None:
         """End a call whose time is over, if it has been running for so long."""
         call = held()
-        if call is None or call not in self._home(call):
+        if call is None or call not in self._underway.home(call):
             return
         event = self._live[call.event].event
         now = self._clock.instant()
@@ -534,157 +479,66 @@ class Orchestrator:
             limit,
             call.stack,
         )
-        self._cancel(call)
-        at = now + event.grace_sec
-        self._plan(at, partial(self._end_hard, call, Outcome.TIMED_OUT))
+        self._underway.cancel(call)
+        self._plan_end(call)
 
-    @staticmethod
-    def _cancel(call: Call) -> None:
-        call.is_cancelled = True
-        _switch_off(call)
-
-    def _end_hard(self, call: Call, outcome: Outcome) -> None:
-        """End a call that does not end by itself, or do without it."""
-        home = self._home(call)
-        if call not in home:
-            return
-        call.ruling = call.ruling or outcome
-        call.stack = call.stack or stack_of(call)
-        if call.kill is not None:
-            call.kill()
-        else:
-            self._leave(call)
-
-    def _leave(self, call: Call) -> None:
-        """Do without a call that does not end."""
-        try:
-            del self._home(call)[call]
-        except KeyError:
-            return
-        if call.is_made:
-            self._workers.give_up(call)
-        else:
-            call.is_cancelled = True
-            call.ruling = Outcome.CANCELLED
-        left = call.left_behind(call.ruling or Outcome.ABANDONED, self._clock.instant())
-        faults = self._live[call.event].faults
-        if call in faults:
-            faults[faults.index(call)] = left
-        self._recorder.add(left)
-        self._follow(left)
+    def _plan_end(self, call: Call) -> None:
+        """Have a call that was told to end do so, or do without it."""
+        at = self._clock.instant() + self._live[call.event].event.grace_sec
+        self._plan(at, partial(self._underway.end_hard, call, Outcome.TIMED_OUT))
 
     # The end --------------------------------------------------------------------------
 
     def _watch(self) -> None:
         self._switch.wait()
-        self._wake.set()
+        self._underway.bell.set()
 
-    def _end_all(self) -> None:
+    def _pass_over_the_rest(self) -> None:
+        """Write down what has waited, and does not fire any more."""
         for firing in self._barrier.clear():
-            self._pass_over(self._live[firing.event], firing, Outcome.CANCELLED)
+            live = self._live[firing.event]
+            self._underway.pass_over(live, firing, Outcome.CANCELLED)
         for live in self._live:
             self._empty_queue(live)
             for firing in live.planned:
-                self._pass_over(live, firing, Outcome.CANCELLED, Kind.AFTER)
-        self._end_running()
-        for call in tuple(self._others):
-            self._see_through(call)
-        faults = [(each, live) for live in self._live for each in live.faults]
-        for fault, live in sorted(faults, key=lambda each: -each[0].started):
-            if fault.is_made and live.part.undo is not None:
-                self._see_through(
-                    self._other(live, Kind.UNDO, live.part.undo, fault.ordinal)
-                )
-        for index in self._timeline.teardown():
-            live = self._live[index]
-            number = live.next_number()
-            self._see_through(self._other(live, Kind.TEARDOWN, live.part.work, number))
-        self._wait_for(lambda: not self._noted, _KILL_TAKES)
+                self._underway.pass_over(live, firing, Outcome.CANCELLED, Kind.AFTER)
 
-    def _end_running(self) -> None:
-        running = [call for live in self._live for call in tuple(live.running)]
-        if self._why is Why.TIME:
-            # What was due is begun, however little time there was for it.
-            grace = max(map(self._grace_of, running), default=0.0)
-            self._wait_for(lambda: all(each.started for each in running), grace)
-        self._switch.cancel()
-        for call in running:
-            _switch_off(call)
-            if not call.started:
-                call.is_cancelled = True
-        begin = self._clock.instant()
-        for call in sorted(running, key=self._grace_of):
-            home = self._home(call)
-            left = begin + self._grace_of(call) - self._clock.instant()
-            self._wait_for(partial(_is_gone, call, home), left)
-            self._give_up(call, Outcome.ABANDONED)
+    def _pass_over_what_follows(self) -> None:
+        for call in tuple(self._underway.ended):
+            if call.kind not in {Kind.UNDO, Kind.TEARDOWN}:
+                for live, firing in self._following(call):
+                    outcome = Outcome.CANCELLED
+                    self._underway.pass_over(live, firing, outcome, Kind.AFTER)
 
-    def _grace_of(self, call: Call) -> float:
-        return self._live[call.event].event.grace_sec
-
-    def _see_through(self, call: Call) -> None:
-        """Wait until a call has ended, for as long as it may take."""
-        event = self._live[call.event].event
-        home = self._home(call)
-        limit = event.timeout_sec or TEARDOWN_LIMIT
-        begin = self._clock.instant()
-
-        def is_over() -> bool:
-            if call not in home:
-                return True
-            aborting = self._is_aborting is not None and self._is_aborting()
-            return aborting and self._clock.instant() > begin + event.grace_sec
-
-        self._wait_for(is_over, limit)
-        if call in home:
-            now = self._clock.instant()
-            call.ruling, call.limit = Outcome.TIMED_OUT, round(now - begin, 1)
-            call.stack = stack_of(call)
-            self._cancel(call)
-            grace = _LOOK_EVERY if now < begin + limit else event.grace_sec
-            self._wait_for(partial(_is_gone, call, home), grace)
-            self._give_up(call, Outcome.TIMED_OUT)
-
-    def _give_up(self, call: Call, outcome: Outcome) -> None:
-        home = self._home(call)
-        self._end_hard(call, outcome)
-        if call in home:
-            # It was killed, and is about to end.
-            self._wait_for(partial(_is_gone, call, home), _KILL_TAKES)
-            self._leave(call)
-
-    def _wait_for(self, is_over: Callable[[], bool], limit: float) -> None:
-        """Wait until something is over that the end of calls brings about."""
-        until = self._clock.instant() + limit
-        while not is_over() and (now := self._clock.instant()) < until:
-            self._wake.clear()
-            self._ended.clear()
-            if not is_over():
-                self._clock.wait_until(min(until, now + _LOOK_EVERY), self._wake)
+    def _closing(self) -> Closing:
+        self._underway.tells_all = True
+        return Closing(
+            self._live,
+            self._underway,
+            timeline=self._timeline,
+            clock=self._clock,
+            switch=self._switch,
+            is_aborting=self._is_aborting or (lambda: False),
+        )
 
     # Progress -------------------------------------------------------------------------
 
-    def _plan_progress(self, now: float) -> None:
-        if self._progress is None:
-            return
-        shortest, longest = _PROGRESS
-        every = min(max(self._total / 20, shortest), longest)
+    def _tell(self) -> None:
+        now = self._clock.instant()
+        self._plan(now + self._tell_every, self._tell)
+        if self._progress is not None:
+            self._progress(self.progress(now - self._begin))
 
-        def tell() -> None:
-            at = self._clock.instant()
-            self._plan(at + every, tell)
-            if self._progress is not None:
-                self._progress(at - self._begin, self._upcoming)
+    def progress(self, elapsed: float) -> Progress:
+        """Return how far the run is.
 
-        self._plan(now + every, tell)
-
-
-def _switch_off(call: Call) -> None:
-    # Once a call has ended, who writes it down takes its switch away.
-    switch = call.switch
-    if switch is not None:
-        switch.cancel()
+        Args:
+            elapsed: How many seconds of it are over.
+        """
+        running = [len(each.running) for each in self._live]
+        return Progress(elapsed=elapsed, upcoming=self._upcoming, running=running)
 
 
-def _is_gone(call: Call, home: Collection[Call]) -> bool:
-    return call not in home
+def _every(total: float) -> float:
+    shortest, longest = _PROGRESS
+    return min(max(total / 20, shortest), longest)

@@ -14,6 +14,7 @@ from pysys_orch.clock import Clock
 from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration import isolation
 from pysys_orch.orchestration.calls import Threads
+from pysys_orch.orchestration.closing import TEARDOWN_LIMIT
 from pysys_orch.orchestration.description import Description, Event, Isolation, Overlap
 from pysys_orch.orchestration.documents import Steps
 from pysys_orch.orchestration.events import (
@@ -27,12 +28,7 @@ from pysys_orch.orchestration.failures import trace_of, words_of
 from pysys_orch.orchestration.fixtures import FixtureError, Scope
 from pysys_orch.orchestration.isolation import InExecutor, InProcess, Target
 from pysys_orch.orchestration.journal import Recorder
-from pysys_orch.orchestration.orchestrator import (
-    TEARDOWN_LIMIT,
-    Ending,
-    Orchestrator,
-    Workers,
-)
+from pysys_orch.orchestration.orchestrator import Ending, Orchestrator, Progress
 from pysys_orch.orchestration.parts import Part
 from pysys_orch.orchestration.reading import Draft, Problem
 from pysys_orch.orchestration.reporter import ResultReporter, SharedQueue
@@ -43,11 +39,14 @@ from pysys_orch.orchestration.status import Status, StatusFile
 from pysys_orch.orchestration.switch import KillSwitch
 from pysys_orch.orchestration.tally import Tally
 from pysys_orch.orchestration.timeline import Firing, Timeline
+from pysys_orch.orchestration.underway import Workers
 from pysys_orch.orchestration.verdict import Judgement, judge
 
 log = logging.getLogger("pysys.orch.orchestration")
 
 _REPORTER = "result_reporter"
+# Seconds that are the beginning of a run, and no progress.
+_BEGINNING = 0.5
 _QUEUE = "report_queue"
 _ABORTED_LIMIT = 10.0
 _LOOK_EVERY = 0.5
@@ -254,27 +253,25 @@ class Session:
 
         file = None if around.journal is None else StatusFile(around.journal)
 
-        def renew(elapsed: float, upcoming: Firing | None, why: str = "") -> None:
-            if file is None:
-                return
-            found = Status(
-                begin=begin,
-                stamp=around.clock.stamp(),
-                elapsed=elapsed,
-                phase=timeline.phase(elapsed),
-                upcoming=upcoming,
-                tallies=recorder.tallies,
-                running=orchestrator.running(),
-                why=why,
-            )
-            file.renew(found.as_json(description))
+        def renew(at: Progress, why: str = "") -> None:
+            if file is not None:
+                found = Status(
+                    begin=begin,
+                    stamp=around.clock.stamp(),
+                    progress=at,
+                    phase=timeline.phase(at.elapsed),
+                    tallies=recorder.tallies,
+                    why=why,
+                )
+                file.renew(found.as_json(description))
 
-        def progress(elapsed: float, upcoming: Firing | None) -> None:
-            if around.progress is not None:
-                around.progress(elapsed, upcoming, recorder.tallies)
-            renew(elapsed, upcoming)
+        def progress(at: Progress) -> None:
+            # That it has begun, the log says already.
+            if around.progress is not None and at.elapsed > since + _BEGINNING:
+                around.progress(at.elapsed, at.upcoming, recorder.tallies)
+            renew(at)
 
-        orchestrator = _Watched(
+        orchestrator = Orchestrator(
             description,
             parts,
             timeline=timeline,
@@ -287,7 +284,6 @@ class Session:
             since=since,
             in_force=around.resumed.in_force() if around.resumed else (),
         )
-        orchestrator.watch(renew, description.status_sec)
         tail: dict[str, Any] = {"why": "it was interrupted"}
         try:
             ending = orchestrator.run()
@@ -295,43 +291,8 @@ class Session:
         finally:
             recorder.close(tail)
             lasted = (around.clock.stamp() - begin).total_seconds()
-            renew(tail.get("ended", lasted), None, tail["why"])
+            renew(orchestrator.progress(tail.get("ended", lasted)), tail["why"])
         return recorder, ending
-
-
-class _Watched(Orchestrator):
-    """A run that tells how far it is as often as somebody wants to know."""
-
-    def watch(
-        self, renew: Callable[[float, Firing | None], None], every: float | None
-    ) -> None:
-        """Say who wants to know.
-
-        Args:
-            renew: Called when the run begins, with the seconds since its beginning and
-                the next firing.
-            every: After how many seconds it tells of its progress; None leaves that to
-                the run.
-        """
-        self._renew = renew
-        self._every = every
-
-    def running(self) -> list[int]:
-        """Return how many calls of each event have not ended."""
-        return [len(each.running) for each in self._live]
-
-    def _plan_progress(self, now: float) -> None:
-        self._plan(now, lambda: self._renew(now - self._begin, self._upcoming))
-        if self._every is None:
-            super()._plan_progress(now)
-        else:
-            self._plan(now + self._every, self._tell)
-
-    def _tell(self) -> None:
-        now = self._clock.instant()
-        if self._every is not None and self._progress is not None:
-            self._plan(now + self._every, self._tell)
-            self._progress(now - self._begin, self._upcoming)
 
 
 def _part(bound: BoundEvent, place: _Place) -> Part:

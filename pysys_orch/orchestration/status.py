@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pysys_orch.orchestration.description import Description
+from pysys_orch.orchestration.orchestrator import Progress
 from pysys_orch.orchestration.tally import Tally
-from pysys_orch.orchestration.timeline import Firing
 
 log = logging.getLogger("pysys.orch.orchestration")
 
@@ -29,26 +29,23 @@ class Status:
     Attributes:
         begin: When it began.
         stamp: When this was so.
-        elapsed: How many seconds of the run were over then.
+        progress: How far it was then.
         phase: The phase that it was in; empty if there are none.
-        upcoming: What fires next; None if nothing does.
         tallies: What became of each event so far.
-        running: How many calls of each event have not ended.
         why: Why the run has ended; empty if it has not.
     """
 
     begin: datetime
     stamp: datetime
-    elapsed: float
+    progress: Progress
     phase: str
-    upcoming: Firing | None
     tallies: Sequence[Tally]
-    running: Sequence[int]
     why: str = ""
 
     def as_json(self, description: Description) -> dict[str, Any]:
         """Return what the file says of it."""
-        events_running = zip(self.tallies, self.running, strict=True)
+        at, following = self.progress, None
+        events_running = zip(self.tallies, at.running, strict=True)
         events = [
             {
                 "event": tally.name,
@@ -58,22 +55,21 @@ class Status:
             }
             for tally, running in islice(events_running, _MOST_EVENTS)
         ]
-        following = None
-        if self.upcoming is not None:
-            name = description.events[self.upcoming.event].name
-            following = {"event": name, "due": round(self.upcoming.due, 6)}
+        if at.upcoming is not None and not self.why:
+            name = description.events[at.upcoming.event].name
+            following = {"event": name, "due": round(at.upcoming.due, 6)}
         return {
             "orchestration": description.test_name,
             "state": "ended" if self.why else "running",
             "why": self.why,
             "begin": self.begin.isoformat(),
             "stamp": self.stamp.isoformat(),
-            "elapsed": round(self.elapsed, 6),
-            "remaining": round(max(0.0, description.total - self.elapsed), 6),
+            "elapsed": round(at.elapsed, 6),
+            "remaining": round(max(0.0, description.total - at.elapsed), 6),
             "phase": self.phase,
             "fired": sum(tally.fired for tally in self.tallies),
             "failed": sum(tally.failed for tally in self.tallies),
-            "running": sum(self.running),
+            "running": sum(at.running),
             "next": following,
             "events": events,
         }
