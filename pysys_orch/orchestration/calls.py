@@ -275,7 +275,15 @@ class Threads:
                 target=self._work, name=f"orchestration-{number}", daemon=True
             )
             self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.remove(thread)
+            if not self._threads:
+                raise
+            # There are others: what waits for this one waits for them.
+            self._limit = len(self._threads)
+            log.exception("There are no more than %d threads", self._limit)
 
     def _work(self) -> None:
         self._initialize()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import multiprocessing
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -130,29 +133,38 @@ class InProcess:
         with self._lock:
             if self._is_killed:
                 return
-            self._process = context.Process(
+            process = self._process = context.Process(
                 target=_answer, args=(self._target, sender), daemon=True
             )
-            self._process.start()
+            process.start()
         sender.close()
         try:
             answer: object = receiver.recv()
         except EOFError:
-            self._process.join()
-            message = f"its process ended with {self._process.exitcode}"
+            process.join()
+            message = f"its process ended with {process.exitcode}"
             raise RemoteError(message) from None
         finally:
             receiver.close()
-        self._process.join()
+            process.join()
+            with self._lock:
+                # From now on, another process may be called what this one was.
+                self._process = None
         if isinstance(answer, RemoteError):
             raise answer
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does, with what it has started."""
         with self._lock:
             self._is_killed = True
-            if self._process is not None:
-                self._process.kill()
+            process = self._process
+            if process is None or process.pid is None:
+                return
+            # It leads a group of its own, unless it has hardly begun.
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
 
 
 class InExecutor:
@@ -220,6 +232,9 @@ def close(executor: Executor) -> None:
 
 
 def _answer(target: Target, sender: Connection) -> None:
+    # Where there are groups of processes, what it starts belongs to its own.
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     try:
         target()
     except RemoteError as failure:

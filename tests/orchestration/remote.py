@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -37,6 +38,13 @@ def leaves() -> None:
 def hangs() -> None:
     """Listen to nobody."""
     time.sleep(600)
+
+
+def starts_another(path: str) -> None:
+    """Listen to nobody, beside a program that does not either."""
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 -- an event
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
 
 
 def waits(kill_switch: KillSwitch, path: str) -> None:

@@ -70,6 +70,34 @@ def test_a_process_that_hangs_is_killed(tmp_path: Path) -> None:
     assert line["ended"] is not None, "it was seen to end"
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no groups here")
+def test_what_a_process_has_started_is_killed_with_it(tmp_path: Path) -> None:
+    """Nobody else knows of it."""
+    file = tmp_path / "pid"
+    event = {
+        "name": "starts_another",
+        "isolation": "process",
+        "timeout_sec": 2,
+        "grace_sec": 0.1,
+        "params": {"path": str(file)},
+    }
+    stage = play(tmp_path, LIBRARY, event, duration=4)
+    assert stage.outcomes("starts_another") == ["timed out"]
+    pid = int(file.read_text())
+    until = time.monotonic() + 20
+    while _is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for has ended."""
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
 def test_a_process_that_hangs_in_the_end_is_killed(tmp_path: Path) -> None:
     """It is not left behind."""
     event = {"name": "hangs", "isolation": "process", "grace_sec": 0.2}
