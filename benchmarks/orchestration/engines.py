@@ -87,7 +87,25 @@ def orchestrated(
     **keys: Any,
 ) -> Report:
     """Run events as a test does, from their description to their verdict."""
-    session = Session(draft(events, **keys), library(functions))
+    return run(session_of(functions, events, **keys), journal, clock, workers)
+
+
+def session_of(
+    functions: Sequence[Callable[[], object]],
+    events: Sequence[dict[str, Any]],
+    **keys: Any,
+) -> Session:
+    """Read and bind events, as a test does."""
+    return Session(draft(events, **keys), library(functions))
+
+
+def run(
+    session: Session,
+    journal: Path | None,
+    clock: Clock | None = None,
+    workers: Workers | None = None,
+) -> Report:
+    """Run events that were read, up to their verdict."""
     return session.run(
         Surroundings(
             clock=clock or SystemClock(),

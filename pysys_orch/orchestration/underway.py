@@ -145,17 +145,18 @@ class Underway:
 
     def _done(self, call: Call) -> None:
         """Take note of a call that has ended; called where it was made."""
-        live = self._live[call.event]
+        live, is_scheduled = self._live[call.event], call.kind is _SCHEDULED
+        home = live.running if is_scheduled else self.home(call)
         # Who sees that it has ended waits for this, too.
         self._noted[call] = None
         try:
-            del self.home(call)[call]
+            del home[call]
         except KeyError:
             del self._noted[call]
             return  # it was given up
         self._recorder.add(call)
         del self._noted[call]
-        if live.tells or self.tells_all or call.kind is not _SCHEDULED:
+        if live.tells or self.tells_all or not is_scheduled:
             self.ended.append(call)
             self.bell.set()
 
