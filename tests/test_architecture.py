@@ -21,6 +21,7 @@ GROUND = {
     "errors": set[str](),
     "lazy": set[str](),
     "inputs": {"pysys_orch.errors"},
+    "durations": set[str](),
     "clock": {"pysys_orch.errors"},
     "settings": {"pysys_orch.errors"},
     "state": {"pysys_orch.clock", "pysys_orch.errors", "pysys_orch.settings"},

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
 
+from pysys_orch.durations import CENTURY
 from pysys_orch.inputs import nearest
 from pysys_orch.orchestration.description import (
-    CENTURY,
     After,
     Closed,
     Description,

@@ -7,7 +7,6 @@ of it is optional unless it says otherwise.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import field
 from decimal import Decimal
@@ -18,19 +17,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, Tag
 from pydantic.dataclasses import dataclass
 
-#: How many seconds that is. Decimal: what people write is, and is meant exactly.
-SECONDS_OF = {
-    "ms": Decimal("0.001"),
-    "s": Decimal(1),
-    "m": Decimal(60),
-    "h": Decimal(3600),
-    "d": Decimal(86400),
-}
-_PART = r"\d+(?:\.\d+)?(?:ms|s|m|h|d)"
-_DURATION = re.compile(rf"(?:{_PART})+", re.ASCII)
-_AMOUNT = re.compile(r"([\d.]+)(ms|s|m|h|d)", re.ASCII)
-#: The longest time that a description can speak of, in seconds.
-CENTURY = 100 * 365.25 * 86400
+from pysys_orch.durations import CENTURY, PART, seconds_of_text
 
 #: What a problem with an interval is about: its only number, or its pair of them.
 ONE, TWO = "one number", "two numbers"
@@ -79,19 +66,6 @@ class OnFailure(StrEnum):
     TOLERATE = "tolerate"
 
 
-def seconds_of(text: str) -> float:
-    """Return how long ``90s``, ``15m``, ``2h30m`` or ``250ms`` is.
-
-    Raises:
-        ValueError: It is no such text.
-    """
-    if _DURATION.fullmatch(text) is None:
-        message = "has to be seconds, or a text such as 90s, 15m or 2h30m"
-        raise ValueError(message)
-    parts = _AMOUNT.findall(text)
-    return float(sum(Decimal(amount) * SECONDS_OF[unit] for amount, unit in parts))
-
-
 def _times(amount: float, seconds: int) -> float:
     """Multiply as on paper: 1.1 hours are 3960 seconds, and not a little more."""
     return float(Decimal(repr(amount)) * seconds)
@@ -102,7 +76,7 @@ def _both(said: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def _duration(said: object) -> object:
-    return seconds_of(said) if isinstance(said, str) else said
+    return seconds_of_text(said) if isinstance(said, str) else said
 
 
 def _after(said: object) -> object:
@@ -125,7 +99,7 @@ _VALUE = ConfigDict(
     allow_inf_nan=False,
     use_attribute_docstrings=True,
 )
-_Written = Annotated[str, Field(pattern=f"^({_PART})+$", examples=["90s", "2h30m"])]
+_Written = Annotated[str, Field(pattern=f"^({PART})+$", examples=["90s", "2h30m"])]
 
 Amount = Annotated[float, Strict(), Field(ge=0, le=CENTURY)]
 Hours = Annotated[float, Strict(), Field(ge=0, le=CENTURY / 3600)]

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pysys_orch.durations import CENTURY
 from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration.checks import problems_of
-from pysys_orch.orchestration.description import CENTURY, Description, Event
+from pysys_orch.orchestration.description import Description, Event
 from pysys_orch.orchestration.documents import (
     Document,
     Made,

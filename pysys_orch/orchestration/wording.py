@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from pysys_orch.durations import CENTURY
 from pysys_orch.inputs import nearest
 from pysys_orch.orchestration.description import (
-    CENTURY,
     ONE,
     TWO,
     After,

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pysys_orch.durations import seconds_of_text
 from pysys_orch.errors import ConfigError
 from pysys_orch.orchestration.description import (
     After,
@@ -26,7 +27,6 @@ from pysys_orch.orchestration.description import (
     OnFailure,
     Overlap,
     Phase,
-    seconds_of,
 )
 from pysys_orch.orchestration.reading import (
     DescriptionError,
@@ -366,7 +366,7 @@ def test_yaml_says_the_same(write: Callable[..., Path]) -> None:
 )
 def test_a_duration_may_be_a_text(text: str, expected: float) -> None:
     """It is exactly what it says."""
-    assert seconds_of(text) == expected
+    assert seconds_of_text(text) == expected
     assert draft(said(total_hours=None, duration=text)).checked().total == expected
 
 
@@ -376,7 +376,7 @@ def test_a_duration_may_be_a_text(text: str, expected: float) -> None:
 def test_a_duration_that_is_none_is_refused(text: str) -> None:
     """The message says what one looks like."""
     with pytest.raises(ValueError, match="such as 90s, 15m or 2h30m"):
-        seconds_of(text)
+        seconds_of_text(text)
     hint = "has to be seconds, or a text such as 90s, 15m or 2h30m"
     assert of_event(start_after=text) == [f"start_after {hint}, got {text!r}"]
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pysys_orch.durations import CENTURY
 from pysys_orch.orchestration.description import (
-    CENTURY,
     Description,
     Distribution,
     Event,
