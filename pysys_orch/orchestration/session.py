@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,10 @@ class Session:
             around.clock, limit=description.max_workers, initialize=around.initialize
         )
 
-        file = None if around.journal is None else StatusFile(around.journal)
+        file = None
+        if around.journal is not None:
+            is_real = around.workers is None
+            file = StatusFile(around.journal, around.initialize if is_real else None)
 
         def renew(at: Progress, why: str = "") -> None:
             if file is not None:
@@ -263,7 +267,7 @@ class Session:
                     tallies=recorder.tallies,
                     why=why,
                 )
-                file.renew(found.as_json(description))
+                file.renew(partial(found.as_json, description))
 
         def progress(at: Progress) -> None:
             # That it has begun, the log says already.
@@ -292,6 +296,8 @@ class Session:
             recorder.close(tail)
             lasted = (around.clock.stamp() - begin).total_seconds()
             renew(orchestrator.progress(tail.get("ended", lasted)), tail["why"])
+            if file is not None:
+                file.close()
         return recorder, ending
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,8 +20,9 @@ from pysys_orch.orchestration.tally import Tally
 log = logging.getLogger("pysys.orch.orchestration")
 
 _ENDING = ".status.json"
-# Who has more of them reads the journal: this is written between two firings.
+# Who has more of them reads the journal.
 _MOST_EVENTS = 1000
+_CLOSE_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +85,51 @@ class StatusFile:
 
     Args:
         journal: The journal that it is beside.
+        initialize: Called first in the thread that writes it, so that nobody waits for
+            a disk; None has it written by who renews it.
     """
 
-    def __init__(self, journal: Path) -> None:
-        self._file: Path | None = journal.with_suffix(_ENDING)
+    def __init__(
+        self, journal: Path, initialize: Callable[[], object] | None = None
+    ) -> None:
+        self._file = journal.with_suffix(_ENDING)
+        self._news = queue.SimpleQueue[Callable[[], Mapping[str, Any]] | None]()
+        self._has_failed = False
+        self._thread: threading.Thread | None = None
+        if initialize is not None:
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(initialize,),
+                name="orchestration-status",
+                daemon=True,
+            )
+            self._thread.start()
 
-    def renew(self, said: Mapping[str, Any]) -> None:
-        """Have the file say this from now on."""
-        if self._file is None:
-            return
+    def renew(self, said: Callable[[], Mapping[str, Any]]) -> None:
+        """Have the file say what this returns, as soon as may be."""
+        if self._thread is None:
+            self._write(json.dumps(said()))
+        else:
+            self._news.put(said)
+
+    def close(self) -> None:
+        """Wait until the file says what it was told last, for some seconds at most."""
+        if self._thread is not None:
+            self._news.put(None)
+            self._thread.join(_CLOSE_WITHIN)
+
+    def _run(self, initialize: Callable[[], object]) -> None:
+        initialize()
+        while (said := self._news.get()) is not None:
+            self._write(json.dumps(said()))
+
+    def _write(self, text: str) -> None:
         fresh = self._file.with_name(f"{self._file.name}.new")
         try:
-            fresh.write_text(f"{json.dumps(said)}\n", encoding="utf-8")
+            fresh.write_text(f"{text}\n", encoding="utf-8")
+            # Where files that are read cannot be replaced, the next one may be.
             fresh.replace(self._file)
         except OSError as failure:
-            log.warning("%s is not renewed any more: %s", self._file, failure)
-            self._file = None
+            if not self._has_failed:
+                log.warning("%s could not be renewed: %s", self._file, failure)
+            self._has_failed = True
