@@ -106,10 +106,13 @@ class Call:
 
     def run(self, clock: Clock) -> None:
         """Do what it does, whatever comes of it."""
-        self.started = started = clock.instant()
-        if started > self.latest:
+        started = clock.instant()
+        is_too_late = started > self.latest
+        if is_too_late:
+            self.started = started
             self.outcome = Outcome.DROPPED
         elif not self.is_cancelled:
+            self.started = started
             self.is_made = True
             try:
                 found = self.work()
@@ -118,7 +121,8 @@ class Call:
             except BaseException as failure:  # noqa: BLE001 -- also SystemExit
                 self.failure = failure
                 self.outcome = Outcome.FAILED
-        self.ended = clock.instant()
+        if self.is_made or is_too_late:
+            self.ended = clock.instant()
         if self.ruling is not None:
             self.outcome = self.ruling
         elif self.is_cancelled and self.outcome is Outcome.OK:
@@ -203,7 +207,9 @@ class Threads:
         # Single operations on these need no lock.
         self._calls = deque[Call]()
         self._parked: list[threading.Lock] = []
-        self._is_waking = self._is_closed = False
+        self._members = set[int]()
+        self._given_up = set[int]()
+        self._is_waking = self._is_closed = self._has_too_few = False
 
     def start(self, done: Done) -> None:
         """Begin.
@@ -230,12 +236,18 @@ class Threads:
         thread = threading.Thread(
             target=self._once, args=(call,), name="orchestration-apart", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._tell_too_few()
+            self.submit(call)
 
     def give_up(self, call: Call) -> None:
-        """Do without the thread of a call that does not end."""
-        del call
-        self._limit = min(self._limit + 1, self._most)
+        """Do without the thread of a call that does not end; if it does, it goes."""
+        if call.thread not in self._members or self._limit >= self._most:
+            return
+        self._given_up.add(call.thread)
+        self._limit += 1
         if self._calls:
             self._have_one_more()
 
@@ -281,14 +293,20 @@ class Threads:
             self._threads.remove(thread)
             if not self._threads:
                 raise
-            # There are others: what waits for this one waits for them.
-            self._limit = len(self._threads)
-            log.exception("There are no more than %d threads", self._limit)
+            # What waits for this one waits for the others, or for the next try.
+            self._tell_too_few()
+
+    def _tell_too_few(self) -> None:
+        if not self._has_too_few:
+            self._has_too_few = True
+            log.error("A thread could not be started: there are too many already")
 
     def _work(self) -> None:
         self._initialize()
         calls, parked, turn = self._calls, self._parked, threading.Lock()
-        thread, name = threading.get_ident(), threading.current_thread().name
+        me = threading.current_thread()
+        thread, name = threading.get_ident(), me.name
+        self._members.add(thread)
         turn.acquire()
         while True:
             while calls:
@@ -300,7 +318,11 @@ class Threads:
                     self._have_one_more()
                 self._make(call, thread, name)
                 del call
+                if thread in self._given_up:
+                    self._leave(me)
+                    return
             if self._is_closed:
+                self._members.discard(thread)
                 return
             parked.append(turn)
             # Who has submitted one, or closed, before that has woken nobody.
@@ -310,6 +332,16 @@ class Threads:
                     continue
             turn.acquire()
             self._is_waking = False
+
+    def _leave(self, thread: threading.Thread) -> None:
+        """Take back that there may be one more than there were to be."""
+        with self._lock:
+            self._given_up.discard(thread.ident or 0)
+            self._members.discard(thread.ident or 0)
+            self._threads.remove(thread)
+            self._limit -= 1
+        if self._calls:
+            self._have_one_more()
 
     def _once(self, call: Call) -> None:
         self._initialize()

@@ -19,6 +19,7 @@ from pysys_orch.orchestration.description import (
     Event,
     OnFailure,
     Overlap,
+    Phase,
 )
 from pysys_orch.orchestration.documents import Document, Steps, name_of
 from pysys_orch.orchestration.thresholds import Threshold
@@ -152,9 +153,13 @@ def _about_events(
 ) -> Iterator[tuple[Steps, str]]:
     phases = {each.name for each in description.phases}
     last = {each.name for each in description.events if _in_the_end_only(each)}
+    begins_in = _first_phase(description.phases) if "phases" not in but else None
     for index, event in enumerate(description.events):
         for key, words in _about_event(event):
             yield ("events", index, key) if key else ("events", index), words
+        if event.wait and not _fires_at_once(event, begins_in):
+            words = "wait is for what fires when the run begins: this does not"
+            yield ("events", index, "wait"), words
         for name in event.phases:
             if name not in phases and "phases" not in but:
                 hint = nearest(name, sorted(phases))
@@ -225,8 +230,6 @@ def _about_event(event: Event) -> Iterator[tuple[str, str]]:
                 f"or the fault would never be over, got {event.duration_sec:.12g}"
             ),
         )
-    if event.wait and (not event.fires_at_startup or event.start_after):
-        yield "wait", "wait is for what fires when the run begins: this does not"
     if event.closed is not None:
         yield from _about_users(event, event.closed)
     failure = event.on_failure
@@ -345,6 +348,18 @@ def _about_after(
         yield path, f"after: no event is called {after.event!r}{hint}"
     elif names[after.event] > 1:
         yield path, f"after: two events are called {after.event!r}"
+
+
+def _first_phase(phases: Sequence[Phase]) -> str | None:
+    """Return the phase that a run begins in; None if there are none."""
+    last = phases[-1].name if phases else None
+    return next((each.name for each in phases if each.duration), last)
+
+
+def _fires_at_once(event: Event, phase: str | None) -> bool:
+    """Return whether an event fires when a run begins, in a phase."""
+    is_its_turn = phase is None or not event.phases or phase in event.phases
+    return event.fires_at_startup and not event.start_after and is_its_turn
 
 
 def _in_the_end_only(event: Event) -> bool:

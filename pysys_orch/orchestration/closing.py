@@ -55,9 +55,7 @@ class Closing:
         running = [call for live in self._live for call in tuple(live.running)]
         if is_on_time:
             grace = max(map(self._grace_of, running), default=0.0)
-            self._underway.wait_for(
-                lambda: all(each.started for each in running), grace
-            )
+            self._underway.wait_for(lambda: all(map(self._is_begun, running)), grace)
         self._end(running)
         for call in self._underway.others():
             self._see_through(call)
@@ -73,7 +71,7 @@ class Closing:
         for call in running:
             switch_off(call)
             if not call.started:
-                call.is_cancelled = True
+                self._underway.end_hard(call, Outcome.CANCELLED)
         begin = self._clock.instant()
         for call in sorted(running, key=self._grace_of):
             left = begin + self._grace_of(call) - self._clock.instant()
@@ -116,6 +114,9 @@ class Closing:
             grace = LOOK_EVERY if now < begin + limit else event.grace_sec
             if not self._underway.wait_for_end(call, grace):
                 self._underway.give_up(call, Outcome.TIMED_OUT)
+
+    def _is_begun(self, call: Call) -> bool:
+        return call.started > 0 or call not in self._underway.home(call)
 
     def _grace_of(self, call: Call) -> float:
         return self._live[call.event].event.grace_sec

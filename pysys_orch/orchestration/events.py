@@ -331,7 +331,12 @@ class _Binder:
             self._blame(key, f"{name} {words}")
         if params is None:
             return None
-        parameters = inspect.signature(function).parameters
+        try:
+            parameters = inspect.signature(function).parameters
+        except (ValueError, TypeError):
+            words = "does not say what it takes: have a function of your own call it"
+            self._blame(key, f"{name} {words}")
+            return None
         takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         takes = {
             each.name: each

@@ -12,7 +12,7 @@ def words_of(failure: BaseException) -> str:
     name = type(failure).__name__
     try:
         said = " ".join(str(failure).split())
-    except Exception as second:  # noqa: BLE001 -- whatever it raises
+    except BaseException as second:  # noqa: BLE001 -- whatever it raises
         return f"{name}, of which str() fails with {type(second).__name__}"
     return f"{name}: {said}" if said else name
 
@@ -21,7 +21,7 @@ def trace_of(failure: BaseException) -> str:
     """Return its traceback."""
     try:
         return "".join(traceback.format_exception(failure))
-    except Exception:  # noqa: BLE001 -- the same
+    except BaseException:  # noqa: BLE001 -- the same
         return "".join(traceback.format_tb(failure.__traceback__)) + words_of(failure)
 
 

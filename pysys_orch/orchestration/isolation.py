@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pysys_orch.errors import ConfigError, OrchError
+from pysys_orch.orchestration.children import lead_a_group
 from pysys_orch.orchestration.failures import see_through, trace_of, words_of
 from pysys_orch.orchestration.switch import KillSwitch
 
@@ -65,11 +66,13 @@ class Target:
         Raises:
             ValueError: Other processes cannot find it.
         """
-        name, home = function.__name__, function.__module__
+        name = getattr(function, "__name__", "")
+        home = getattr(function, "__module__", "")
         module = sys.modules.get(home)
         if module is None or getattr(module, name, None) is not function:
             message = (
-                f"{name} cannot run in another process: only functions of modules can"
+                f"{name or function} cannot run in another process: only functions "
+                "of modules can"
             )
             raise ValueError(message)
         is_loaded = "__orch" in home
@@ -162,7 +165,7 @@ class InProcess:
                 return
             # It leads a group of its own, unless it has hardly begun.
             if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(OSError):
                     os.killpg(process.pid, signal.SIGKILL)
             process.kill()
 
@@ -232,9 +235,7 @@ def close(executor: Executor) -> None:
 
 
 def _answer(target: Target, sender: Connection) -> None:
-    # Where there are groups of processes, what it starts belongs to its own.
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
+    lead_a_group()
     try:
         target()
     except RemoteError as failure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
@@ -33,6 +33,7 @@ _LINE = (
     '"worker": "%s"}\n'
 )
 _TIMES = '"started": %.6f, "ended": %.6f, "lateness": %.6f'
+_BEGUN = '%s"ordinal": %d, "kind": "%s", "due": %.6f, "begun": %.6f}\n'
 _WORDS: Mapping[Kind | Outcome, str] = {each: each.value for each in (*Kind, *Outcome)}
 
 
@@ -40,7 +41,8 @@ class Recorder:
     """Writes down what became of each firing, and adds it up.
 
     A line is in the file within a twentieth of a second, whatever happens to this
-    process then. A disk that is full costs lines, and nothing else.
+    process then. A disk that is full costs lines, and nothing else: once there is room
+    again, others follow.
 
     Now and then a line is written by whoever adds it. When there are more of them, a
     thread writes many together: to wake it for a single one would cost more than that.
@@ -50,6 +52,8 @@ class Recorder:
         file: Where lines are written; None is nowhere.
         head: What is to be known of the run: the first line.
         initialize: Called in the thread that writes first.
+        before: Lines of the journal that this one goes on with: they are the first
+            ones. They are not added up.
     """
 
     def __init__(
@@ -58,14 +62,17 @@ class Recorder:
         file: Path | None = None,
         head: Mapping[str, Any] = MappingProxyType({}),
         initialize: Callable[[], object] = lambda: None,
+        before: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._initialize = initialize
         self.tallies = [Tally(name) for name in names]
+        self._shared = {name for name, count in Counter(names).items() if count > 1}
         self._heads = dict[int, str]()
         self._begin = 0.0
-        self._head = head
+        self._first = (head, *before)
         self._path = file
         self._file: FileIO | None = None
+        self._is_short = self._is_torn = False
         self._calls: deque[Call] = deque()
         self._texts: deque[str] = deque()
         self._lock = threading.Lock()
@@ -85,10 +92,35 @@ class Recorder:
             begin: The instant at which the run begins.
         """
         self._begin = begin
+        first, self._first = self._first, ()
+        text = "".join(f"{json.dumps(dict(each))}\n" for each in first)
         if self._path is not None:
+            # Who is killed meanwhile leaves no journal that forgets what was before.
+            fresh = self._path.with_name(f"{self._path.name}.new")
+            with fresh.open("wb", buffering=0) as self._file:
+                self._write(text)
+            fresh.replace(self._path)
             self._file = self._path.open("ab", buffering=0)
-        self._write(f"{json.dumps(dict(self._head))}\n")
         self._thread.start()
+
+    def announce(self, call: Call) -> None:
+        """Write down that a firing is about to be made. Threads may.
+
+        For what has to be undone whatever happens to this process: the line is in the
+        file when this returns.
+        """
+        begin = self._begin
+        line = _BEGUN % (
+            self._head_of(call.event),
+            call.ordinal,
+            _WORDS[call.kind],
+            call.due - begin,
+            (call.started or call.due) - begin,
+        )
+        # What has ended before is written before.
+        self._put_into_words(wait=True)
+        self._texts.append(line)
+        self._flush()
 
     def add(self, call: Call) -> None:
         """Write down a firing that has ended, or never began. Threads may."""
@@ -114,8 +146,9 @@ class Recorder:
             self._thread.join()
         self._flush()
         self._write(f"{json.dumps(dict(tail))}\n")
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     # Inside ---------------------------------------------------------------------------
 
@@ -167,7 +200,7 @@ class Recorder:
 
     def _line(self, call: Call) -> str:
         begin, started, ended = self._begin, call.started, call.ended
-        if started and ended:
+        if call.is_made:
             times = _TIMES % (started - begin, ended - begin, started - call.due)
         else:
             times = _some_times(call, begin)
@@ -179,12 +212,8 @@ class Recorder:
             error = f', "error": {json.dumps(call.stack[-_LONGEST_ERROR:])}'
         if call.phase:
             phase = f', "phase": {json.dumps(call.phase)}'
-        head = self._heads.get(call.event)
-        if head is None:
-            name = self.tallies[call.event].name
-            head = self._heads[call.event] = f'{{"event": {json.dumps(name)}, '
         return _LINE % (
-            head,
+            self._heads.get(call.event) or self._head_of(call.event),
             call.ordinal,
             _WORDS[call.kind],
             phase,
@@ -195,20 +224,34 @@ class Recorder:
             call.worker,
         )
 
+    def _head_of(self, event: int) -> str:
+        name = self.tallies[event].name
+        head = f'{{"event": {json.dumps(name)}, '
+        if name in self._shared:
+            head += f'"index": {event}, '
+        self._heads[event] = head
+        return head
+
     def _write(self, text: str) -> None:
         if self._file is None:
             return
-        left = memoryview(text.encode())
+        # What comes after half a line has one of its own.
+        whole = f"\n{text}" if self._is_torn else text
+        left = memoryview(whole.encode())
+        size = len(left)
         try:
             while left:
                 left = left[self._file.write(left) :]
+            self._is_torn = False
         except OSError as failure:
-            log.warning("The journal %s ends here: %s", self._file.name, failure)
-            self._file = None
+            self._is_torn = self._is_torn or len(left) < size
+            if not self._is_short:
+                log.warning("Lines are missing in %s: %s", self._path, failure)
+            self._is_short = True
 
 
 def _some_times(call: Call, begin: float) -> str:
-    """Return the times of a firing that did not begin, or does not end."""
+    """Return the times of a firing that did not begin."""
     started = ended = lateness = "null"
     if call.started:
         started = f"{call.started - begin:.6f}"

@@ -7,18 +7,20 @@ import itertools
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 from pysys_orch.clock import Clock, wake_on_time
 from pysys_orch.orchestration.barrier import Barrier
 from pysys_orch.orchestration.calls import Call, Kind, Outcome
 from pysys_orch.orchestration.closing import TEARDOWN_LIMIT, Closing
 from pysys_orch.orchestration.description import (
-    Closed,
     Description,
+    Event,
     On,
     OnFailure,
     Overlap,
@@ -38,6 +40,7 @@ _AT_ONCE = 256
 _MAKE_WAY = 50e-6
 # Each time one looks into an enumeration it takes a while, and firings are many.
 _SCHEDULED = Kind.SCHEDULED
+_NOTHING: Mapping[int, Any] = MappingProxyType({})
 _PROGRESS = (10.0, 600.0)
 _STOPPED = 0.5
 
@@ -108,7 +111,9 @@ class Orchestrator:
         progress: Called when the run begins, and then at sensible moments, or as often
             as the description says.
         since: How many seconds of the run are over already.
-        in_force: What it began with, the first time, and has not undone since: names.
+        in_force: What it began with before, and has not undone since: events, each with
+            the numbers of these firings, the last one first.
+        numbers: The last number that it has given to a firing of an event.
     """
 
     def __init__(
@@ -124,7 +129,8 @@ class Orchestrator:
         is_aborting: Callable[[], bool] | None = None,
         progress: Callable[[Progress], None] | None = None,
         since: float = 0.0,
-        in_force: Collection[str] = (),
+        in_force: Mapping[int, Sequence[int]] = _NOTHING,
+        numbers: Mapping[int, int] = _NOTHING,
     ) -> None:
         self._in_force = in_force
         self._timeline = timeline
@@ -145,6 +151,8 @@ class Orchestrator:
         self._stopped_by = ""
         self._live = [Live(at, part, switch) for at, part in enumerate(parts)]
         names = {each.event.name: each for each in self._live}
+        for index, number in numbers.items():
+            self._live[index].number = number
         for each in self._live:
             if each.event.after is not None:
                 other = names[each.event.after.event]
@@ -232,21 +240,18 @@ class Orchestrator:
     def _fire_again(self) -> None:
         """Fire what a run begins with that goes on."""
         for live in self._live:
-            if live.part.undo is not None and live.event.name in self._in_force:
-                self._undo_apart(live, live.part.undo, live.next_number())
+            if live.part.undo is not None:
+                for ordinal in self._in_force.get(live.index, ()):
+                    self._undo_apart(live, live.part.undo, ordinal)
         for live in self._live:
             if live.event.at_resume:
                 phase = self._timeline.phase(self._since)
                 firing = Firing(self._since, live.index, live.next_number(), phase)
                 self._submit(live, firing, FOREVER, Kind.RESUME)
-            if live.event.closed is not None:
-                self._begin_again(live, live.event.closed)
-
-    def _begin_again(self, live: Live, closed: Closed) -> None:
-        """Have the users go on who were there when the run was killed."""
-        if (live.event.start_after or 0.0) < self._since:
-            for _ in range(closed.users):
-                self._fire_user(live)
+            # Users who were there when the run was killed go on.
+            closed = live.event.closed
+            if closed is not None and (live.event.start_after or 0.0) < self._since:
+                self._fire_users(live, closed.users)
 
     def _look(self, now: float) -> None:
         """Do what is to be done by now, apart from the timeline."""
@@ -255,10 +260,11 @@ class Orchestrator:
             self._why = self._why or Why.SWITCH
         if self._is_aborting is not None and self._is_aborting():
             self._why = self._why or Why.ABORT
-        while self._underway.ended:
-            self._follow(self._underway.ended.popleft())
-        while self._agenda and self._agenda[0].at <= now:
-            heapq.heappop(self._agenda).what()
+        ended, agenda = self._underway.ended, self._agenda
+        while ended and self._why is None:
+            self._follow(ended.popleft())
+        while agenda and agenda[0].at <= now and self._why is None:
+            heapq.heappop(agenda).what()
 
     def _fire(self, live: Live, firing: Firing) -> None:
         """Have what the timeline says done, unless it is too late or still running."""
@@ -272,6 +278,8 @@ class Orchestrator:
             self._underway.pass_over(live, firing, Outcome.MISSED)
         elif not live.is_busy or self._may_overlap(live, firing, _SCHEDULED):
             self._submit(live, firing, latest, _SCHEDULED)
+            if not live.is_plain and live.event.closed is not None:
+                self._fire_users(live, live.event.closed.users - 1)
 
     def _is_held_back(self, live: Live, firing: Firing) -> bool:
         """Say whether a firing waits for another one that the run begins with."""
@@ -284,19 +292,28 @@ class Orchestrator:
         return True
 
     def _fire_held(self) -> None:
-        for firing in self._barrier.release():
+        for held in self._barrier.release():
             due = self._clock.instant() - self._begin
-            live = self._live[firing.event]
-            self._submit(live, firing._replace(due=due), FOREVER, _SCHEDULED)
+            phase = self._timeline.phase(due)
+            live, firing = self._live[held.event], held._replace(due=due, phase=phase)
+            if _is_in_time(live.event, due, phase):
+                self._fire(live, firing)
+            else:
+                self._underway.pass_over(live, firing, Outcome.CANCELLED)
+
+    def _fire_users(self, live: Live, number: int) -> None:
+        live.number = max(1, live.number)
+        for _ in range(number):
+            self._fire_user(live)
 
     def _fire_user(self, live: Live) -> None:
         """Have one of an event's users call it again."""
         event = live.event
         due = self._clock.instant() - self._begin
-        is_over = event.end_after is not None and due > event.end_after
-        if is_over or (event.count is not None and live.number >= event.count):
-            return
         phase = self._timeline.phase(due)
+        is_enough = event.count is not None and live.number >= event.count
+        if is_enough or not _is_in_time(event, due, phase):
+            return
         firing = Firing(due, live.index, live.next_number(), phase)
         self._submit(live, firing, FOREVER, _SCHEDULED)
 
@@ -318,21 +335,14 @@ class Orchestrator:
     def _prepare(self, live: Live, call: Call) -> None:
         """Do what a call needs before it is made, and what will be done to it."""
         if live.part.is_made_for_each:
-            call.switch = KillSwitch(self._switch)
-            call.work = live.part.work(call.switch)
-            call.kill = getattr(call.work, "kill", None)
+            self._underway.equip(call, live.part.work)
         if live.part.undo is not None:
             live.faults.append(call)
+            self._underway.announce(call)
         if live.event.timeout_sec is not None:
             self._plan_time_out(call, live.event.timeout_sec)
-        if call.ordinal > 1 or call.kind is not _SCHEDULED:
-            return
-        if live.event.wait:
+        if live.event.wait and call.ordinal == 1 and call.kind is _SCHEDULED:
             self._barrier.close(call)
-        if live.event.closed is not None:
-            live.number = 1
-            for _ in range(1, live.event.closed.users):
-                self._fire_user(live)
 
     def _may_overlap(self, live: Live, firing: Firing, kind: Kind) -> bool:
         """Say whether an event that still runs is fired again, at once."""
@@ -372,6 +382,9 @@ class Orchestrator:
         if failed and live.event.on_failure.policy is OnFailure.STOP:
             self._why = self._why or Why.FAILURE
             self._stopped_by = self._stopped_by or live.event.name
+            # What follows it is passed over with all the rest.
+            self._underway.ended.append(call)
+            return
         if live.part.undo is not None:
             if not call.is_made:
                 live.faults.remove(call)
@@ -381,7 +394,7 @@ class Orchestrator:
         for each, firing in self._following(call):
             self._fire_after(each, firing)
         self._fire_queued(live)
-        if live.event.closed is not None:
+        if live.event.closed is not None and call.kind is _SCHEDULED:
             at = call.ended + live.event.closed.think_sec
             if at < self._begin + self._total:
                 self._plan(at, partial(self._fire_user, live))
@@ -408,10 +421,7 @@ class Orchestrator:
             return None
         due = self._clock.instant() + after.delay_sec - self._begin
         phase = self._timeline.phase(due)
-        begin, end = event.start_after or 0.0, event.end_after
-        if due < begin or (end is not None and due > end):
-            return None
-        if event.phases and phase not in event.phases:
+        if not _is_in_time(event, due, phase):
             return None
         if event.count is not None and live.number >= event.count:
             return None
@@ -537,6 +547,14 @@ class Orchestrator:
         """
         running = [len(each.running) for each in self._live]
         return Progress(elapsed=elapsed, upcoming=self._upcoming, running=running)
+
+
+def _is_in_time(event: Event, due: float, phase: str) -> bool:
+    """Return whether an event may fire then."""
+    begin, end = event.start_after or 0.0, event.end_after
+    if due < begin or (end is not None and due > end):
+        return False
+    return not event.phases or phase in event.phases
 
 
 def _every(total: float) -> float:

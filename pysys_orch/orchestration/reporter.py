@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import queue
-import threading
 from collections.abc import Mapping
 from multiprocessing.managers import SyncManager
 from typing import Any, Protocol, Self
 
+from pysys_orch.orchestration.children import end_with_parent
 from pysys_orch.orchestration.failures import words_of
 
 log = logging.getLogger("pysys.orch.orchestration")
@@ -134,24 +133,12 @@ class SharedQueue:
         # Not forked: other threads may hold locks.
         context = multiprocessing.get_context("spawn")
         self._manager = SyncManager(ctx=context)
-        self._manager.start(initializer=_end_with_parent)
+        self._manager.start(initializer=end_with_parent)
         self.queue: Any = self._manager.Queue()
 
     def close(self) -> None:
         """End the process. What is still in the queue is lost."""
         self._manager.shutdown()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        watch = threading.Thread(target=_outlive, args=(parent,), daemon=True)
-        watch.start()
-
-
-def _outlive(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(0)
 
 
 def _error_of(result: object) -> object:

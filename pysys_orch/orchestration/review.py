@@ -17,6 +17,9 @@ from pysys_orch.orchestration.journal import JOURNAL
 from pysys_orch.orchestration.summary import span, table
 from pysys_orch.orchestration.tally import Tally
 
+# What ends so soon was not there to be cancelled.
+_AT_ONCE = 1e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Review:
@@ -25,6 +28,7 @@ class Review:
     Attributes:
         head: What was known when it began.
         lines: What is written of each firing, in order.
+        entries: The same, and that faults were begun.
         why: Why it ended; empty if it was killed.
         ended: How many seconds after its beginning, or was last heard of.
         tallies: What became of each event, in the order of their first firings.
@@ -32,6 +36,7 @@ class Review:
 
     head: dict[str, Any]
     lines: list[dict[str, Any]]
+    entries: list[dict[str, Any]]
     why: str
     ended: float
     tallies: list[Tally] = field(default_factory=list)
@@ -47,15 +52,16 @@ def review(place: Path) -> Review:
         ConfigError: It is no journal.
     """
     file = place / JOURNAL if place.is_dir() else place
-    head, *lines = list(_said(file)) or [{}]
+    head, *entries = list(_said(file)) or [{}]
     if "orchestration" not in head:
         message = f"{file} is no journal of an orchestration"
         raise ConfigError(message)
-    why, ended = "", max((_end_of(each) for each in lines), default=0.0)
-    if lines and "why" in lines[-1]:
-        tail = lines.pop()
+    why, ended = "", max((_end_of(each) for each in entries), default=0.0)
+    if entries and "why" in entries[-1]:
+        tail = entries.pop()
         why, ended = tail["why"], tail.get("ended", ended)
-    found = Review(head, lines, why, ended)
+    lines = [each for each in entries if "outcome" in each]
+    found = Review(head, lines, entries, why, ended)
     found.tallies.extend(_tallies(lines))
     return found
 
@@ -80,10 +86,11 @@ def words(found: Review) -> Iterator[str]:
 
 def picture(found: Review) -> str:
     """Return a page with one row for each event, and what became of each firing."""
-    rows = [each.name for each in found.tallies]
+    keys = dict.fromkeys(map(_key, found.lines))
+    rows = {key: row for row, key in enumerate(keys)}
     step = max(1, -(-len(found.lines) // MOST_MARKS))
     marks = [
-        _mark(rows.index(each["event"]), each)
+        _mark(rows[_key(each)], each)
         for number, each in enumerate(found.lines)
         # What went wrong is drawn whatever else is left out.
         if number % step == 0 or each["outcome"] not in {"ok", "skipped"}
@@ -93,7 +100,7 @@ def picture(found: Review) -> str:
         found.head["orchestration"],
         f"{len(found.lines):,} firings within {span(round(found.ended, 1))}: "
         f"{found.why or 'it was killed'}{sampled}.",
-        rows=rows,
+        rows=[each.name for each in found.tallies],
         total=found.ended,
         marks=marks[: 2 * MOST_MARKS],
     )
@@ -113,14 +120,21 @@ def _said(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _end_of(line: dict[str, Any]) -> float:
-    return float(line.get("ended") or line.get("due") or 0.0)
+    return float(line.get("ended") or line.get("begun") or line.get("due") or 0.0)
+
+
+def _key(line: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Return what the lines of one event have in common."""
+    return line["event"], line.get("index")
 
 
 def _tallies(lines: list[dict[str, Any]]) -> list[Tally]:
-    found: dict[str, Tally] = {}
+    found: dict[tuple[str, int | None], Tally] = {}
     for line in lines:
-        tally = found.setdefault(line["event"], Tally(line["event"]))
-        tally.add(call_of(line), 0.0)
+        key = _key(line)
+        if key not in found:
+            found[key] = Tally(line["event"])
+        found[key].add(call_of(line), 0.0)
     return list(found.values())
 
 
@@ -138,8 +152,16 @@ def call_of(line: Mapping[str, Any]) -> Call:
     call.started = line["started"] or 0.0
     call.ended = line["ended"] or 0.0
     call.stack = line.get("error", "")
-    call.is_made = call.started > 0.0 and call.outcome is not Outcome.DROPPED
+    call.is_made = line["started"] is not None and not _is_in_vain(call)
     return call
+
+
+def _is_in_vain(call: Call) -> bool:
+    """Return whether a call that found a worker was not made all the same."""
+    if call.outcome is Outcome.CANCELLED:
+        # There are journals that say of such a call, too, when it was started.
+        return call.ended - call.started < _AT_ONCE
+    return call.outcome is Outcome.DROPPED
 
 
 def _mark(row: int, line: dict[str, Any]) -> Mark:

@@ -33,7 +33,7 @@ from pysys_orch.orchestration.orchestrator import Ending, Orchestrator, Progress
 from pysys_orch.orchestration.parts import Part
 from pysys_orch.orchestration.reading import Draft, Problem
 from pysys_orch.orchestration.reporter import ResultReporter, SharedQueue
-from pysys_orch.orchestration.resuming import Resumed
+from pysys_orch.orchestration.resuming import Resumed, located
 from pysys_orch.orchestration.retrying import Retried
 from pysys_orch.orchestration.review import call_of
 from pysys_orch.orchestration.status import Status, StatusFile
@@ -224,9 +224,10 @@ class Session:
         description = self.description
         seed = around.seed if description.seed is None else description.seed
         begin, since = around.clock.stamp(), 0.0
-        if around.resumed is not None:
-            begin, since = around.resumed.begin, around.resumed.since
-            seed = around.resumed.seed
+        resumed = around.resumed
+        if resumed is not None:
+            begin, since = resumed.begin, resumed.since
+            seed = resumed.seed
         recorder = Recorder(
             [each.name for each in description.events],
             around.journal,
@@ -239,14 +240,13 @@ class Session:
                 **around.head,
             },
             around.initialize,
+            before=resumed.lines if resumed is not None else (),
         )
-        if around.resumed is not None:
+        if resumed is not None:
             # What has failed before has failed.
-            names = [each.name for each in description.events]
-            for line in around.resumed.lines:
-                if line["event"] in names:
-                    tally = recorder.tallies[names.index(line["event"])]
-                    tally.add(call_of(line), 0.0)
+            for index, line in located(resumed.lines, description):
+                if "outcome" in line:
+                    recorder.tallies[index].add(call_of(line), 0.0)
         timeline = Timeline(description, seed=seed, begin=begin, since=since)
         workers = around.workers or Threads(
             around.clock, limit=description.max_workers, initialize=around.initialize
@@ -286,7 +286,8 @@ class Session:
             is_aborting=around.is_aborting,
             progress=progress,
             since=since,
-            in_force=around.resumed.in_force() if around.resumed else (),
+            in_force=resumed.in_force if resumed is not None else {},
+            numbers=resumed.numbers if resumed is not None else {},
         )
         tail: dict[str, Any] = {"why": "it was interrupted"}
         try:

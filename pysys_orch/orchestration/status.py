@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -130,6 +131,8 @@ class StatusFile:
             # Where files that are read cannot be replaced, the next one may be.
             fresh.replace(self._file)
         except OSError as failure:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
             if not self._has_failed:
                 log.warning("%s could not be renewed: %s", self._file, failure)
             self._has_failed = True

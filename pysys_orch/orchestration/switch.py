@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 
+# Systems count milliseconds, and have no number for those of a month.
+_LONGEST_WAIT = 86400.0
+
 
 class KillSwitch:
     """Once set, it stays set: an event that is asked to end ends.
@@ -61,6 +64,11 @@ class KillSwitch:
         Returns:
             Whether it is set.
         """
+        while timeout is not None and timeout > _LONGEST_WAIT:
+            if self._reader.poll(_LONGEST_WAIT):
+                timeout = 0.0
+            else:
+                timeout -= _LONGEST_WAIT
         if self._reader.poll(timeout):
             self.is_noticed = True
         return self.is_noticed

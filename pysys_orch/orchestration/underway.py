@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -116,15 +117,32 @@ class Underway:
             live.running = {}
         live.running[call] = None
 
+    def equip(self, call: Call, work: Work) -> None:
+        """Give a call what it does, with a kill switch of its own.
+
+        If there can be no more switches, that of the run has to do. What cannot be made
+        at all is what the call fails with.
+        """
+        switch = self._switch
+        with contextlib.suppress(OSError):
+            switch = call.switch = KillSwitch(self._switch)
+        try:
+            call.work = work(switch)
+            call.kill = getattr(call.work, "kill", None)
+        except Exception as failure:  # noqa: BLE001 -- a user's arguments may do anything
+            call.work = partial(_fail, failure)
+
+    def announce(self, call: Call) -> None:
+        """Have it written down when a call begins, and not only how it ended."""
+        call.work = partial(_announced, self._recorder, call, call.work)
+
     def make_apart(
         self, live: Live, kind: Kind, work: Work, ordinal: int, phase: str
     ) -> Call:
         """Have something done that is not in the timeline."""
         now = self._clock.instant()
-        switch = KillSwitch(self._switch)
-        call = Call(live.index, ordinal, phase, now, work(switch), FOREVER, kind)
-        call.switch = switch
-        call.kill = getattr(call.work, "kill", None)
+        call = Call(live.index, ordinal, phase, now, live.work, FOREVER, kind)
+        self.equip(call, work)
         self._others[call] = None
         # Whatever hangs elsewhere, this is done.
         self._workers.apart(call)
@@ -173,11 +191,14 @@ class Underway:
         home = self.home(call)
         if call not in home:
             return
-        call.ruling = call.ruling or outcome
-        call.stack = call.stack or stack_of(call)
+        call.is_cancelled = True
         if call.kill is not None:
+            # It also keeps one from beginning that was about to.
             call.kill()
-        else:
+        if call.is_made:
+            call.ruling = call.ruling or outcome
+            call.stack = call.stack or stack_of(call)
+        if call.kill is None or not call.is_made:
             self._leave(call)
 
     def give_up(self, call: Call, outcome: Outcome) -> None:
@@ -232,6 +253,15 @@ def switch_off(call: Call) -> None:
     switch = call.switch
     if switch is not None:
         switch.cancel()
+
+
+def _announced(recorder: Recorder, call: Call, work: Callable[[], object]) -> object:
+    recorder.announce(call)
+    return work()
+
+
+def _fail(failure: Exception) -> None:
+    raise failure
 
 
 def _is_gone(call: Call, home: Collection[Call]) -> bool:

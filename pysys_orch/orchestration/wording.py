@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
-from functools import lru_cache
-from typing import Any
+from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache
+from typing import Any, get_args, get_type_hints
 
 from pydantic_core import ErrorDetails
 
@@ -15,11 +15,7 @@ from pysys_orch.inputs import nearest
 from pysys_orch.orchestration.description import (
     ONE,
     TWO,
-    After,
     Description,
-    Event,
-    Failure,
-    Phase,
 )
 from pysys_orch.orchestration.documents import Steps
 
@@ -141,16 +137,25 @@ def words_of(found: ErrorDetails) -> str:
 
 
 def _kind(path: Steps) -> Any:  # noqa: ANN401 -- a dataclass
-    match path:
-        case ("events", int()):
-            return Event
-        case ("events", int(), "after"):
-            return After
-        case ("events", int(), "on_failure"):
-            return Failure
-        case ("phases", int()):
-            return Phase
-    return Description
+    found: Any = Description
+    for step in path:
+        if isinstance(step, str):
+            found = _parts(found).get(step, found)
+    return found
+
+
+@cache
+def _parts(kind: type) -> dict[str, type]:
+    """Return the keys whose values have keys of their own, and what these are."""
+    hints = get_type_hints(kind)
+    return {key: part for key, hint in hints.items() for part in _dataclasses(hint)}
+
+
+def _dataclasses(hint: Any) -> Iterator[type]:  # noqa: ANN401 -- any annotation
+    if is_dataclass(hint) and isinstance(hint, type):
+        yield hint
+    for each in get_args(hint):
+        yield from _dataclasses(each)
 
 
 def where_said(path: Steps, said: object) -> str:

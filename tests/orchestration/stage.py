@@ -46,7 +46,10 @@ class Stage:
     def __init__(self, report: Report, journal: Path) -> None:
         self.report = report
         lines = journal.read_text().splitlines()
-        self.head, *self.lines, self.tail = map(json.loads, lines)
+        self.head, *found, self.tail = map(json.loads, lines)
+        #: What is written down when a fault begins.
+        self.begun = [each for each in found if "begun" in each]
+        self.lines = [each for each in found if "begun" not in each]
 
     @property
     def reasons(self) -> list[str]:

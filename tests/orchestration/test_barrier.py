@@ -6,7 +6,10 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from pysys_orch.orchestration.calls import Call
+from pysys_orch.orchestration.timeline import Timeline
 from tests.orchestration.stage import draft, library, play, simulate
 
 
@@ -168,6 +171,61 @@ def test_what_never_begins_is_told(tmp_path: Path) -> None:
     assert stage.reasons
 
 
+def test_what_was_held_back_keeps_to_its_bounds(tmp_path: Path) -> None:
+    """Its time may be over; and it may be running, for another reason."""
+    running, most = [0], [0]
+
+    def server() -> None:
+        time.sleep(0.3)
+
+    def follower() -> None:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.1)
+        running[0] -= 1
+
+    def nothing() -> None:
+        pass
+
+    stage = play(
+        tmp_path,
+        library(server, follower, early=nothing, warm=nothing),
+        {"name": "server", "wait": True},
+        {"name": "follower", "after": "server", "at_startup": True},
+        {"name": "early", "end_after": 0.1},
+        {"name": "warm", "phases": ["warm_up"]},
+        phases=[
+            {"name": "warm_up", "duration": 0.2},
+            {"name": "steady", "duration": 0.5},
+        ],
+    )
+    assert most == [1]
+    assert sorted(stage.outcomes("follower")) == ["ok", "skipped"]
+    assert stage.outcomes("early") == ["cancelled"]
+    assert stage.outcomes("warm") == ["cancelled"]
+
+
+def test_very_many_can_be_held_back(tmp_path: Path) -> None:
+    """What is not keeps its time meanwhile."""
+
+    def server() -> None:
+        time.sleep(1.5)
+
+    def nothing() -> None:
+        pass
+
+    stage = play(
+        tmp_path,
+        library(server, held=nothing, tick=nothing),
+        {"name": "server", "wait": True},
+        *[{"name": "held", "interval_sec": 1}] * 3000,
+        {"name": "tick", "interval_sec": 0.1, "at_startup": False},
+        duration=1.9,
+    )
+    assert stage.outcomes("tick") == ["ok"] * 18
+    assert set(stage.outcomes("held")) == {"ok", "skipped"}
+
+
 def test_only_what_fires_at_the_beginning_can_be_waited_for() -> None:
     """All else would be waited for by nobody."""
     for keys in (
@@ -179,6 +237,35 @@ def test_only_what_fires_at_the_beginning_can_be_waited_for() -> None:
         words = [each.words for each in told.problems]
         said = "wait is for what fires when the run begins: this does not"
         assert words == [f"event 1 (server): {said}"]
+
+
+@pytest.mark.parametrize(
+    ("phases", "its", "is_well"),
+    [
+        ((5, 5), ["second"], False),
+        ((5, 5), ["first", "second"], True),
+        ((5, 5), ["first"], True),
+        ((5, 5), [], True),
+        # The run begins in the second one.
+        ((0, 5), ["second"], True),
+        ((0, 5), ["first"], False),
+        ((0, 0), ["second"], True),
+    ],
+)
+def test_what_is_waited_for_fires_when_the_run_begins(
+    phases: tuple[float, float], its: list[str], *, is_well: bool
+) -> None:
+    """Or what begins after it would wait for nothing, or in the middle of the run."""
+    listed = [
+        {"name": name, "duration": duration}
+        for name, duration in zip(("first", "second"), phases, strict=True)
+    ]
+    found = draft({"name": "server", "wait": True, "phases": its}, phases=listed)
+    words = "wait is for what fires when the run begins: this does not"
+    expected = [] if is_well else [f"event 1 (server): {words}"]
+    assert [each.words for each in found.problems] == expected
+    plain = draft({"name": "server", "phases": its}, phases=listed).checked()
+    assert any(not each.due for each in Timeline(plain, seed=1)) is is_well
 
 
 class TestUsers:

@@ -181,7 +181,7 @@ def test_who_cannot_have_more_threads_goes_on_with_those_there_are(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A machine has its limits; no call is lost to them."""
+    """A machine has its limits; no call is lost to them, and they may pass."""
     threads = start(8)
     threads.submit(call(0, lambda: None))
     made.wait_for(1)
@@ -189,12 +189,50 @@ def test_who_cannot_have_more_threads_goes_on_with_those_there_are(
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
     go = threading.Event()
-    threads.submit(call(1, lambda: go.wait(_LONG)))
-    for ordinal in range(2, 50):
-        threads.submit(call(ordinal, lambda: None))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        threads.submit(call(1, lambda: go.wait(_LONG)))
+        for ordinal in range(2, 50):
+            threads.submit(call(ordinal, lambda: None))
+        threads.apart(call(50, lambda: None))
+    said = [each for each in caplog.messages if "A thread could not be started" in each]
+    assert len(said) == 1
+    assert made.ordinals == [0]
+    threads.submit(call(51, lambda: None))
+    # Another one could be started: nobody waits for the one that blocks.
+    made.wait_for(51)
+    assert 1 not in made.ordinals
     go.set()
-    made.wait_for(50)
-    assert set(made.workers) == {"orchestration-1"}
-    assert "There are no more than 1 threads" in caplog.text
+    made.wait_for(52)
+
+
+def test_who_was_given_up_and_comes_back_is_one_too_many(
+    start: Callable[[int], Threads], made: Made
+) -> None:
+    """There never are more that work than there may be."""
+    threads = start(1)
+    first, begun = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        first.wait(_LONG)
+
+    hung = call(1, hang)
+    threads.submit(hung)
+    assert begun.wait(_LONG)
+    threads.give_up(hung)
+    first.set()
+    made.wait_for(1)
+    running, most = [0], [0]
+
+    def counts() -> None:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        threading.Event().wait(0.01)
+        running[0] -= 1
+
+    for ordinal in range(2, 12):
+        threads.submit(call(ordinal, counts))
+    made.wait_for(11)
+    assert most == [1]

@@ -11,6 +11,7 @@ import pytest
 
 from pysys_orch.cli import main
 from pysys_orch.orchestration.reading import schema
+from pysys_orch.orchestration.review import review
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "orchestration.schema.json"
 EVENTS: list[dict[str, Any]] = [
@@ -196,6 +197,33 @@ def test_a_journal_is_enough_to_know_what_happened(
     assert ["write", "2", "1", "0", "1", "0"] in [row[:6] for row in rows]
     assert ["cut", "1", "0", "1", "0", "0"] in [row[:6] for row in rows]
     assert "cut, firing 1, failed after 0 s: ValueError: <no>" in said
+
+
+def test_what_was_never_made_did_not_run(tmp_path: Path) -> None:
+    """Though older journals say when it would have been begun."""
+    head, *_ = LINES.splitlines()
+    times = '"due": 1.0, "started": 1.5, "ended": 1.500004, "lateness": 0.5'
+    kind = '"ordinal": 1, "kind": "scheduled"'
+    for outcome, ran in (("cancelled", 0), ("dropped", 0), ("ok", 1)):
+        line = f'{{"event": "x", {kind}, {times}, "outcome": "{outcome}"}}'
+        (tmp_path / "orchestration.jsonl").write_text(f"{head}\n{line}\n")
+        (tally,) = review(tmp_path).tallies
+        assert (tally.fired, tally.ran, tally.times is not None) == (1, ran, ran > 0)
+
+
+def test_a_fault_that_was_being_made_is_no_firing_yet(
+    killed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But the run was there then."""
+    file = killed / "orchestration.jsonl"
+    begun = '"ordinal": 2, "kind": "scheduled", "due": 9.0, "begun": 9.5}'
+    lines = file.read_text().splitlines(keepends=True)[:-1]
+    file.write_text("".join(lines) + f'{{"event": "cut", {begun}\n')
+    assert main(["report", str(killed), "--html", str(tmp_path / "soak.html")]) == 0
+    assert main(["report", str(killed)]) == 0
+    said = capsys.readouterr().out
+    assert "ended after 9.5 s: it was killed" in said
+    assert ["cut", "1"] in [line.split()[:2] for line in said.splitlines()]
 
 
 def test_a_picture_shows_what_went_wrong(

@@ -328,6 +328,10 @@ async def later() -> None:
             "event 1 (makes): makes is a generator: calling it would do nothing",
         ),
         (
+            {"name": "largest"},
+            "event 1 (largest): largest does not say what it takes: have a function of",
+        ),
+        (
             {"name": "circle"},
             "event 1 (circle): fixtures need each other: one needs two needs one",
         ),
@@ -366,6 +370,7 @@ def test_what_cannot_be_called_is_told_before_anything_runs(
         circle=lambda one: None,
         waits=lambda later: None,
         given=lambda: None,
+        largest=max,
     )
     found = problems(functions, event)
     assert any(each.startswith(words) for each in found), found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -85,6 +87,37 @@ def test_what_a_process_has_started_is_killed_with_it(tmp_path: Path) -> None:
     assert stage.outcomes("starts_another") == ["timed out"]
     pid = int(file.read_text())
     until = time.monotonic() + 20
+    while _is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no groups here")
+def test_a_process_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    """It is in a group of its own, where nobody else would find it."""
+    file = tmp_path / "pid"
+    program = (
+        "from pathlib import Path;"
+        "from pysys_orch.orchestration.events import Library, Source;"
+        "from tests.orchestration import remote;"
+        "from tests.orchestration.stage import play;"
+        "play(Path(%r), Library(sources=[Source('remote.py', remote)]),"
+        " {'name': 'starts_another', 'isolation': 'process',"
+        "  'params': {'path': %r}}, duration=60)"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program % (str(tmp_path), str(file))],
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        until = time.monotonic() + 30
+        while not (file.exists() and file.read_text().strip()):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        run.kill()
+        run.wait()
+    pid = int(file.read_text())
     while _is_running(pid):
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -356,6 +356,9 @@ def test_a_killed_run_leaves_what_happened_and_can_be_resumed(tmp_path: Path) ->
     head, *lines, tail = map(json.loads, second.read_text().splitlines())
     assert head["begin"] == before[0]["begin"]
     assert head["seed"] == before[0]["seed"]
+    # What was before is in it, too.
+    assert lines[: len(before) - 1] == before[1:]
+    del lines[: len(before) - 1]
     assert lines.pop(0)["kind"] == "resume"
     assert lines[0]["ordinal"] > before[-1]["ordinal"] + 1
     for each in lines[:9]:
@@ -389,8 +392,8 @@ def test_what_was_before_the_kill_counts_after_it(tmp_path: Path) -> None:
         "breaks failed after 0.000 s: ValueError: no",
     )
     (second,) = [each for each in tmp_path.rglob("orchestration.jsonl") if each != file]
-    _, line, tail = map(json.loads, second.read_text().splitlines())
-    assert (line["event"], line["kind"]) == ("cut", "undo")
+    *_, line, tail = map(json.loads, second.read_text().splitlines())
+    assert (line["event"], line["kind"], line["ordinal"]) == ("cut", "undo", 1)
     assert tail["ended"] == pytest.approx(6, abs=1)
 
 

@@ -646,6 +646,18 @@ def test_a_wrong_value_is_told_of(keys: Said, expected: str) -> None:
             {"after": {"event": "a", "delay": 5}},
             "there is no key 'delay', did you mean delay_sec?",
         ),
+        (
+            {"closed": {"users": 1, "think_secs": 1}},
+            "there is no key 'think_secs', did you mean think_sec?",
+        ),
+        (
+            {"closed": {"user": 1, "think_sec": 1}},
+            "there is no key 'user', did you mean users?",
+        ),
+        (
+            {"closed": {"users": 1, "think_sec": 1, "x": 1}},
+            "there is no key 'x' (there is users, think_sec)",
+        ),
         ({"phases": "p"}, "phases has to be a list, got 'p'"),
         ({"phases": ["p", 5]}, "entry 2 of phases has to be a text, got 5"),
         ({"intervall_sec": 5}, "there is no key 'intervall_sec', did you mean in"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pysys_orch.orchestration.status import StatusFile
+from tests.docker.owned import eventually
 from tests.orchestration.stage import Stage, library, play, simulate
 
 NAME = "orchestration.status.json"
@@ -146,8 +147,27 @@ def test_a_status_that_cannot_be_written_ends_nothing(
     stage: Stage = simulate(tmp_path, library(nothing), "nothing", status_sec=1)
     assert stage.reasons == []
     assert stage.outcomes("nothing") == ["ok"]
+    assert list(tmp_path.glob("*.new")) == []
     said = [each for each in caplog.messages if "could not be renewed" in each]
     assert len(said) == 1
+
+
+def test_a_folder_that_comes_back_has_the_file_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And it says how the run has ended."""
+    folder, elsewhere = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+    status = StatusFile(folder / "orchestration.jsonl", lambda: None)
+    folder.rename(elsewhere)
+    status.renew(lambda: {"state": "running", "number": 1})
+    eventually(lambda: "could not be renewed" in caplog.text, what="it was missed")
+    elsewhere.rename(folder)
+    status.renew(lambda: {"state": "running", "number": 2})
+    eventually((folder / NAME).exists, what="it is there again")
+    status.renew(lambda: {"state": "ended"})
+    status.close()
+    assert read(folder) == {"state": "ended"}
 
 
 def test_who_reads_finds_a_whole_file(tmp_path: Path) -> None:
