@@ -254,8 +254,7 @@ class Session:
 
         file = None
         if around.journal is not None:
-            is_real = around.workers is None
-            file = StatusFile(around.journal, around.initialize if is_real else None)
+            file = StatusFile(around.journal, around.initialize)
 
         def renew(at: Progress, why: str = "") -> None:
             if file is not None:

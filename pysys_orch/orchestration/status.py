@@ -87,41 +87,41 @@ class StatusFile:
     Args:
         journal: The journal that it is beside.
         initialize: Called first in the thread that writes it, so that nobody waits for
-            a disk; None has it written by who renews it.
+            a disk.
     """
 
     def __init__(
-        self, journal: Path, initialize: Callable[[], object] | None = None
+        self, journal: Path, initialize: Callable[[], object] = lambda: None
     ) -> None:
         self._file = journal.with_suffix(_ENDING)
         self._news = queue.SimpleQueue[Callable[[], Mapping[str, Any]] | None]()
         self._has_failed = False
-        self._thread: threading.Thread | None = None
-        if initialize is not None:
-            self._thread = threading.Thread(
-                target=self._run,
-                args=(initialize,),
-                name="orchestration-status",
-                daemon=True,
-            )
-            self._thread.start()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(initialize,),
+            name="orchestration-status",
+            daemon=True,
+        )
+        self._thread.start()
 
     def renew(self, said: Callable[[], Mapping[str, Any]]) -> None:
         """Have the file say what this returns, as soon as may be."""
-        if self._thread is None:
-            self._write(json.dumps(said()))
-        else:
-            self._news.put(said)
+        self._news.put(said)
 
     def close(self) -> None:
         """Wait until the file says what it was told last, for some seconds at most."""
-        if self._thread is not None:
-            self._news.put(None)
-            self._thread.join(_CLOSE_WITHIN)
+        self._news.put(None)
+        self._thread.join(_CLOSE_WITHIN)
 
     def _run(self, initialize: Callable[[], object]) -> None:
         initialize()
-        while (said := self._news.get()) is not None:
+        is_over = False
+        while not is_over and (said := self._news.get()) is not None:
+            # Of what was told meanwhile, the last is what counts.
+            while not is_over and not self._news.empty():
+                newer = self._news.get()
+                is_over = newer is None
+                said = newer or said
             self._write(json.dumps(said()))
 
     def _write(self, text: str) -> None:
