@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -189,6 +191,20 @@ def values(samples: Samples, name: str, figure: str = "total") -> Interval:
 def best(samples: Samples, names: Sequence[str], figure: str = "total") -> str:
     """Return which of *names* has the lowest median."""
     return min(names, key=lambda name: values(samples, name, figure).median)
+
+
+def alone(module: str, name: str, *arguments: object) -> Figures:
+    """Measure in a process of its own.
+
+    Args:
+        module: Prints figures as JSON.
+        name: What it is to measure.
+        arguments: Of that.
+    """
+    argv = [sys.executable, "-m", module, name, *map(str, arguments)]
+    done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True)
+    figures: Figures = json.loads(done.stdout)
+    return figures
 
 
 def progress(words: str) -> None:

@@ -23,6 +23,7 @@ from benchmarks.measure import (
     Interval,
     Report,
     Rounds,
+    alone,
     command_line,
     ratio,
     values,
@@ -34,6 +35,7 @@ _NUMBERS = (1, 100, 1000)
 _SECONDS = 5
 _ROUNDS = 5
 _IDLE_SECONDS = 20
+_alone = partial(alone, "benchmarks.orchestration.alone")
 _PREVIEW = "import sys; from pysys_orch.cli import main; sys.exit(main())"
 
 
@@ -235,16 +237,6 @@ def _bar(promise: str, measured: Interval, limit: float, unit: str = "ms") -> Ba
 def _inverse(rounds: list[Figures]) -> Interval:
     """Return the microseconds of a firing."""
     return Interval.of([1e6 / each["firings/s"] for each in rounds])
-
-
-def _alone(name: str, *arguments: object) -> Figures:
-    """Measure in a process of its own."""
-    argv = [sys.executable, "-m", "benchmarks.orchestration.alone", name]
-    done = subprocess.run(
-        [*argv, *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    figures: Figures = json.loads(done.stdout)
-    return figures
 
 
 def _previewed(file: Path) -> Figures:
