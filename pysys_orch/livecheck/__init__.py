@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TestReport,
     )
     from pysys_orch.livecheck.policy import Budget, FailureRatio, Flapping, Policy
+    from pysys_orch.livecheck.receiver import Receiver
     from pysys_orch.livecheck.requests import (
         aiohttp_session,
         current_headers,
@@ -62,6 +63,7 @@ __all__ = [
     "LocalBus",
     "MessageError",
     "Policy",
+    "Receiver",
     "RunningLiveCheck",
     "ServiceDown",
     "Signal",
@@ -99,6 +101,7 @@ _HOMES = {
     "LocalBus": "bus",
     "MessageError": "exceptions",
     "Policy": "policy",
+    "Receiver": "receiver",
     "RunningLiveCheck": "running",
     "ServiceDown": "exceptions",
     "Signal": "signals",
