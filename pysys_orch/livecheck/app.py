@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError
 from random import Random
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.errors import ConfigError, StateError
 from pysys_orch.inputs import nearest
+from pysys_orch.livecheck.bounds import Limits, ended, guarded, names_of
 from pysys_orch.livecheck.bus import Bus, LocalBus, Message, Topic
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.context import current_test
+from pysys_orch.livecheck.crew import Crew
 from pysys_orch.livecheck.durations import Duration, seconds_of
-from pysys_orch.livecheck.exceptions import LiveCheckError, MessageError
+from pysys_orch.livecheck.exceptions import MessageError
 from pysys_orch.livecheck.health import Health
 from pysys_orch.livecheck.host import Memory
-from pysys_orch.livecheck.models import (
-    SignalEvent,
-    State,
-    TestExecution,
-    TestReport,
-)
+from pysys_orch.livecheck.models import SignalEvent, TestExecution, TestReport
 from pysys_orch.livecheck.options import Options
 from pysys_orch.livecheck.requests import Web
 
@@ -36,9 +31,7 @@ C = TypeVar("C", bound=Case)
 
 _STOP_WITHIN = 10.0
 _SAVE_WITHIN = 5.0
-
-# A flood of tests is not to be one of log lines.
-_LOG_EACH = 1000
+_LAST = 1.0
 
 
 class LiveCheck:
@@ -61,7 +54,6 @@ class LiveCheck:
 
     Attributes:
         cases: The cases, by their names.
-        dropped: How many tests were skipped for want of a place.
 
     Example:
         >>> import asyncio
@@ -93,8 +85,9 @@ class LiveCheck:
         random: Random | None = None,
     ) -> None:
         for what, count in (("concurrency", concurrency), ("max_pending", max_pending)):
-            if count < 1:
-                message = f"{what} has to be at least 1, got {count}"
+            given: object = count
+            if type(given) is not int or given < 1:
+                message = f"{what} has to be a whole number from 1, got {count!r}"
                 raise ConfigError(message)
         self.name = name
         self.send_reports = send_reports
@@ -105,18 +98,11 @@ class LiveCheck:
         self.cases: dict[str, Case] = {}
         self._store = store
         self._recalled = set[str]()
-        self.dropped = 0
-        self._concurrency = concurrency
-        self._max_pending = max_pending
-        self._pending: deque[tuple[Case, TestExecution]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._crew = Crew(name, concurrency=concurrency, max_pending=max_pending)
         self._chores: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._stopped = asyncio.Event()
         self._is_started = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._context = contextvars.Context()
         self.bus.subscribe(Topic.EXECUTIONS, self._on_execution)
         self.bus.subscribe(Topic.SIGNALS, self._on_signal)
 
@@ -173,16 +159,11 @@ class LiveCheck:
         Raises:
             ConfigError: There is one of that name, or an option makes no sense.
         """
-        given: object = case
-        if isinstance(given, type) and not issubclass(given, Case):
-            message = f"{given.__qualname__} has to be a subclass of Case"
-            raise ConfigError(message)
-        made = (
-            case(app=self, name=name or name_of(case), **options)
-            if isinstance(case, type)
-            else case
-        )
-        if self.cases.get(made.name, made) is not made:
+        made = self._made(case, name, options)
+        known = self.cases.get(made.name)
+        if known is made:
+            return made
+        if known is not None:
             message = (
                 f"there is a case {made.name!r} already: give one of them another "
                 "name, by name=..."
@@ -190,10 +171,19 @@ class LiveCheck:
             raise ConfigError(message)
         self.cases[made.name] = made
         if self._is_started:
-            chore = asyncio.get_running_loop().create_task(self._start_case(made))
+            if self._is_known(made):
+                self._crew.accept(made.name)
+            chore = asyncio.get_running_loop().create_task(
+                self._start_later(made), name=f"livecheck {made.name} start"
+            )
             self._chores.add(chore)
-            chore.add_done_callback(self._on_chore_done)
+            chore.add_done_callback(self._chores.discard)
         return made
+
+    @property
+    def dropped(self) -> int:
+        """How many tests were skipped for want of a place."""
+        return self._crew.dropped
 
     @property
     def current_test(self) -> TestExecution | None:
@@ -218,12 +208,15 @@ class LiveCheck:
         self._is_started = True
         self._loop = asyncio.get_running_loop()
         # Of the loop that runs now, which may be another one than before.
-        self._idle, self._stopped = asyncio.Event(), asyncio.Event()
-        self._idle.set()
-        self._context = contextvars.copy_context()
+        self._stopped = asyncio.Event()
+        self._crew.open()
+        cases = list(self.cases.values())
         try:
+            # Before anything comes: or it would be counted, and then forgotten.
+            for case in cases:
+                await self._recall(case)
             await self.bus.start()
-            for case in list(self.cases.values()):
+            for case in cases:
                 await self._start_case(case)
         except BaseException:
             await self.stop()
@@ -232,45 +225,37 @@ class LiveCheck:
     async def stop(self, *, timeout: Duration = _STOP_WITHIN) -> None:
         """End, within a bound: tests that are executed are cut off.
 
-        These, and those that wait for that, are reported as skipped before it returns.
+        These, and those that wait for that, are reported as skipped before it returns,
+        and what is to be told of a case is told.
 
         Args:
-            timeout: How long the tests may take to end, and then the bus to carry what
-                was sent. Tests that do not end are left alone, which is logged.
+            timeout: How long all of that may take to end, and then the bus to carry
+                what was sent. What does not end is left alone, which is logged.
         """
         if not self._is_started:
             return
         self._is_started = False
         bound = seconds_of(timeout, "timeout")
-        waiting, self._pending = self._pending, deque()
-        try:
-            async with asyncio.timeout(bound):
-                for case in list(self.cases.values()):
-                    await case.stop()
-                # Those that did not begin yet have to, or they would say nothing.
-                await asyncio.sleep(0)
-                # A test may be the one that ends it.
-                others = self._running - {asyncio.current_task()}
-                for task in others:
-                    task.cancel()
-                for case, test in waiting:
-                    await self._report_skip(case, test, "the application stops")
-                if others:
-                    await asyncio.wait(others)
-        except TimeoutError:
-            log.error(  # noqa: TRY400 -- where this is says nothing
-                "%s: %d tests did not end within %g s: %s",
-                self.name,
-                len(self._running),
-                bound,
-                ", ".join(sorted(task.get_name() for task in self._running)[:5]),
-            )
+        loop = asyncio.get_running_loop()
+        end = loop.time() + bound
+        cases = list(self.cases.values())
+        # All at once, and first of all: nothing that does not end holds up the others.
+        await self._crew.close()
+        upkeep = set(self._chores) - {asyncio.current_task()}
+        for chore in upkeep:
+            chore.cancel()
+        upkeep |= {task for case in cases for task in case.halt()}
+        tests = self._crew.tests - {asyncio.current_task()}
+        await ended(tests | upkeep | self._crew.reporters, end - loop.time())
+        # What ended last may have had something to tell.
+        tellers = {task for case in cases for task in case.tellers}
+        await ended(tellers, end - loop.time())
+        await self._give_up(tests, upkeep, self._crew.reporters | tellers, bound)
+        limits = Limits(bound)
+        for case in cases:
+            await guarded(case.name, case.stop, limits=limits)
         for close in (self.bus.stop, self.web.close):
-            try:
-                async with asyncio.timeout(bound):
-                    await close()
-            except Exception:
-                log.exception("%s: %s failed", self.name, close.__qualname__)
+            await guarded(self.name, close, limits=limits)
         self._loop = None
         self._stopped.set()
 
@@ -289,10 +274,7 @@ class LiveCheck:
             Whether that is so.
         """
         bound = None if timeout is None else seconds_of(timeout, "timeout")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(bound):
-                await self._idle.wait()
-        return self._idle.is_set()
+        return await self._crew.wait_idle(bound)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -334,21 +316,86 @@ class LiveCheck:
         """Have that known for sure; if that cannot be, it is logged."""
         if self._store is None:
             return
+        saving = self._store.save(name, health, histories)
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_SAVE_WITHIN):
-                await asyncio.wrap_future(self._store.save(name, health, histories))
-        except (StateError, TimeoutError):
+            # In a thread, for which a loop on virtual time lets no time pass.
+            await loop.run_in_executor(None, saving.result, _SAVE_WITHIN)
+        except (StateError, TimeoutError, CancelledError):
             log.exception("[%s] %s is not remembered", name, health.status.value)
 
     # Inside ---------------------------------------------------------------------------
 
-    async def _start_case(self, case: Case) -> None:
-        if self._store is not None and case.name not in self._recalled:
+    def _made(
+        self, case: type[C] | C, name: str | None, options: Mapping[str, Any]
+    ) -> C:
+        given: object = case
+        if isinstance(given, type) and issubclass(given, Case):
+            made: C = case(app=self, name=name or name_of(given), **options)  # type: ignore[operator] # a class
+            return made
+        if not isinstance(given, Case):
+            named = given.__qualname__ if isinstance(given, type) else repr(given)
+            message = f"{named} has to be a subclass of Case, or a case"
+            raise ConfigError(message)
+        if given.app is not self:
+            message = (
+                f"{given.label} is of another application: make it with app=..., or "
+                "add its class"
+            )
+            raise ConfigError(message)
+        if options or name not in {None, given.name}:
+            words = ", ".join(["name", *options] if name else options)
+            message = (
+                f"{given.label} is made already: give {words} where it is made, or add "
+                "its class"
+            )
+            raise ConfigError(message)
+        return cast("C", given)
+
+    async def _recall(self, case: Case) -> None:
+        if self._store is not None and not self._is_known(case):
             known = await asyncio.to_thread(self._store.load, case.name)
             self._recalled.add(case.name)
             if known is not None:
                 case.recall(known.health, known.histories)
+
+    def _is_known(self, case: Case) -> bool:
+        """Return whether all that is remembered of a case was recalled."""
+        return self._store is None or case.name in self._recalled
+
+    async def _start_case(self, case: Case) -> None:
         await case.start()
+        self._crew.accept(case.name)
+
+    async def _start_later(self, case: Case) -> None:
+        """Start a case while the application runs; its tests wait for that."""
+        try:
+            await self._recall(case)
+            await self._start_case(case)
+        except Exception as failure:
+            log.exception("%s: the case %r did not start", self.name, case.name)
+            self._crew.refuse(case.name, f"the case did not start: {failure}")
+
+    async def _give_up(
+        self,
+        tests: set[asyncio.Task[None]],
+        upkeep: set[asyncio.Task[None]],
+        reporters: set[asyncio.Task[None]],
+        bound: float,
+    ) -> None:
+        """Log what did not end, and have what is of the application end at last."""
+        here = asyncio.current_task()
+        for kind, tasks in (("tests", tests), ("tasks", upkeep | reporters)):
+            left = {task for task in tasks if not task.done() and task is not here}
+            if left:
+                words = f"{len(left)} {kind} did not end within {bound:g} s"
+                log.error("%s: %s: %s", self.name, words, names_of(left))
+        if self._crew.unreported:
+            count = self._crew.unreported
+            log.error("%s: %d skipped tests are not reported", self.name, count)
+        for task in reporters - {here}:
+            task.cancel()
+        await ended(reporters, min(bound, _LAST))
 
     async def _send(self, topic: Topic, key: str, message: Message) -> None:
         # What is watched is not to fail for being watched.
@@ -384,17 +431,7 @@ class LiveCheck:
         case = self._find(test.case_name)
         if case is None:
             return
-        if not self._is_started:
-            await self._report_skip(case, test, "the application does not run")
-        elif len(self._running) < self._concurrency:
-            self._idle.clear()
-            self._spawn(case, test)
-        elif len(self._pending) < self._max_pending:
-            self._pending.append((case, test))
-        else:
-            self.dropped += 1
-            words = f"{self._max_pending} tests wait already (max_pending)"
-            await self._report_skip(case, test, words)
+        self._crew.take(case, test)
 
     def _find(self, name: str) -> Case | None:
         case = self.cases.get(name)
@@ -403,40 +440,6 @@ class LiveCheck:
                 "%s: there is no case %r%s", self.name, name, nearest(name, self.cases)
             )
         return case
-
-    def _spawn(self, case: Case, test: TestExecution) -> None:
-        # A test begins with what the application has, not with what triggered it.
-        context = self._context.copy()
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(case.execute(test), name=test.id, context=context)
-        self._running.add(task)
-        task.add_done_callback(self._on_done)
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        failure = None if task.cancelled() else task.exception()
-        # A test that did not pass has told already what became of it.
-        if failure is not None and not isinstance(failure, LiveCheckError):
-            log.error("%s: %s failed", self.name, task.get_name(), exc_info=failure)
-        if self._pending:
-            self._spawn(*self._pending.popleft())
-        elif not self._running:
-            self._idle.set()
-
-    def _on_chore_done(self, chore: asyncio.Task[None]) -> None:
-        self._chores.discard(chore)
-        failure = None if chore.cancelled() else chore.exception()
-        if failure is not None:
-            log.error("%s: a case did not start", self.name, exc_info=failure)
-
-    async def _report_skip(self, case: Case, test: TestExecution, words: str) -> None:
-        if self.dropped % _LOG_EACH in {0, 1}:
-            log.warning("[%s] skipped: %s", test.shortident, words)
-        report = TestReport(case.name, State.SKIP, {}, test, error=words)
-        try:
-            await case.post_report(report)
-        except Exception:
-            log.exception("[%s] post_report failed", test.shortident)
 
 
 def name_of(cls: type[Case]) -> str:

@@ -19,12 +19,18 @@ log = logging.getLogger("pysys.orch.livecheck")
 #: How many signals a case keeps that nobody has waited for yet, by default.
 KEPT = 100_000
 
+#: How many tests that ended are remembered, at most.
+ENDED = 1000
+
 _LOG_EACH = 10_000
+_FOR_EVER = float("inf")
 
 #: There is no such signal.
 MISSING: Final = object()
 
 _Address = tuple[str, str]
+
+_NOTHING = (0.0, MISSING, 0.0)
 
 
 class Arrivals:
@@ -32,6 +38,11 @@ class Arrivals:
 
     A signal counts whether somebody waits already or asks later. The same one twice is
     once; another value for the same key replaces the first.
+
+    What comes for a test that ended is dropped, so that it is not for the next one of
+    that id. How many signals are kept is bounded; how large they are is not looked at:
+    that would cost more than to keep them, and what comes from outside has a limit at
+    the receiver.
 
     Args:
         clock: What tells when one expires. Timers are those of the running loop.
@@ -48,7 +59,10 @@ class Arrivals:
         self._limit = limit
         self._name = name
         # All live equally long, so that the first to come is the first to go.
-        self._kept: OrderedDict[_Address, tuple[float, object]] = OrderedDict()
+        # With until when: a test that begins later than that does not see it.
+        self._kept: OrderedDict[_Address, tuple[float, object, float]] = OrderedDict()
+        self._open: dict[str, int] = {}
+        self._ended: OrderedDict[str, float] = OrderedDict()
         self._waiting: dict[_Address, list[asyncio.Future[object]]] = {}
         self._alarm = Alarm(clock, self._expire)
         self.lost = 0
@@ -62,10 +76,35 @@ class Arrivals:
         """How many wait for one."""
         return sum(map(len, self._waiting.values()))
 
+    def expect_test(self, test_id: str) -> None:
+        """Learn that a test came: what comes for it is kept, until `end_test`."""
+        self._open[test_id] = self._open.get(test_id, 0) + 1
+        self._ended.pop(test_id, None)
+
+    def begin_test(self, test_id: str) -> None:
+        """Learn that a test begins, whether it was expected or not."""
+        self._ended.pop(test_id, None)
+
+    def end_test(self, test_id: str) -> None:
+        """Learn that a test ended: what comes for it now comes too late."""
+        left = self._open.pop(test_id, 1) - 1
+        if left > 0:
+            self._open[test_id] = left
+            return
+        self._ended[test_id] = self._clock.instant() + self._lifetime
+        self._ended.move_to_end(test_id)
+        if len(self._ended) > ENDED:
+            self._ended.popitem(last=False)
+
     def deliver(self, signal: str, key: str, value: object) -> None:
         """Tell all who wait, and keep it for those who will."""
         address = signal, key
-        self._kept[address] = self._clock.instant() + self._lifetime, value
+        now = self._clock.instant()
+        is_late = self._ended.get(key, now) > now
+        if is_late and address not in self._waiting:
+            log.debug("%s: signal %s for %r comes too late", self._name, signal, key)
+            return
+        self._kept[address] = now + self._lifetime, value, _FOR_EVER
         self._kept.move_to_end(address)
         for future in self._waiting.pop(address, ()):
             if not future.done():
@@ -74,12 +113,27 @@ class Arrivals:
             self._lose()
         self._set_alarm()
 
-    def find(self, signal: str, key: str) -> object:
-        """Return the value of a signal that came and is not expired, or `MISSING`."""
-        expires, value = self._kept.get((signal, key), (0.0, MISSING))
-        if value is MISSING or self._clock.instant() >= expires:
+    def find(self, signal: str, key: str, begun: float = 0.0) -> object:
+        """Return the value of a signal that came and is not expired, or `MISSING`.
+
+        Args:
+            signal: Which one.
+            key: For whom.
+            begun: The instant at which the test began that asks. What had been
+                retired by then is not for it.
+        """
+        expires, value, until = self._kept.get((signal, key), _NOTHING)
+        if value is MISSING or self._clock.instant() >= expires or begun >= until:
             return MISSING
         return value
+
+    def retire(self, signal: str, key: str) -> None:
+        """Keep a signal for the tests that run, and for none that begins from now."""
+        kept = self._kept.get((signal, key))
+        if kept is not None:
+            expires, value, until = kept
+            now = self._clock.instant()
+            self._kept[signal, key] = expires, value, min(until, now)
 
     def expect(
         self, signal: str, key: str, timeout: float | None
@@ -126,6 +180,8 @@ class Arrivals:
     def close(self) -> None:
         """Drop all of them."""
         self._kept.clear()
+        self._open.clear()
+        self._ended.clear()
         self._alarm.clear()
 
     def _lose(self) -> None:
@@ -141,13 +197,13 @@ class Arrivals:
             )
 
     def _set_alarm(self) -> None:
-        first, _ = next(iter(self._kept.values()))
+        first, *_ = next(iter(self._kept.values()))
         self._alarm.set(first)
 
     def _expire(self) -> None:
         now = self._clock.instant()
         while self._kept:
-            address, (expires, _) = next(iter(self._kept.items()))
+            address, (expires, *_) = next(iter(self._kept.items()))
             if expires > now:
                 self._set_alarm()
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections import Counter, deque
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from pysys_orch.clock import Clock
+from pysys_orch.errors import ConfigError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.arrivals import Arrivals
+from pysys_orch.livecheck.bounds import Limits, ended, guarded
 from pysys_orch.livecheck.context import current_execution, current_test
 from pysys_orch.livecheck.deadlines import Deadlines
 from pysys_orch.livecheck.durations import Duration
@@ -29,11 +32,12 @@ from pysys_orch.livecheck.events import (
     Started,
 )
 from pysys_orch.livecheck.exceptions import (
+    LiveCheckTestFailed,
     ServiceDown,
     SuiteFailed,
     SuiteStalled,
 )
-from pysys_orch.livecheck.health import Health, step
+from pysys_orch.livecheck.health import Health, step, unheard
 from pysys_orch.livecheck.history import Histories, median
 from pysys_orch.livecheck.hooks import CaseHooks
 from pysys_orch.livecheck.host import Host
@@ -46,6 +50,7 @@ from pysys_orch.livecheck.models import (
 from pysys_orch.livecheck.options import CaseOptions
 from pysys_orch.livecheck.runner import TestRunner
 from pysys_orch.livecheck.signals import Signal, declared_in, type_of
+from pysys_orch.livecheck.telling import Teller
 from pysys_orch.livecheck.troubles import Condition
 from pysys_orch.livecheck.upkeep import Upkeep
 from pysys_orch.livecheck.values import plain, readers_of
@@ -59,6 +64,15 @@ _FAILURES: dict[Condition, type[SuiteFailed]] = {
     Condition.STALLED: SuiteStalled,
     Condition.DOWN: ServiceDown,
 }
+
+# What a case has besides what its class has: no signal can be called that.
+_TAKEN = frozenset(
+    {"app", "arrivals", "deadlines", "expires_after", "health", "period", "policy"}
+    | {"limits", "name", "signals", "_heard", "_histories", "_readers"}
+    | {"_teller", "_upkeep"}
+)
+
+_STOP_WITHIN = 10.0
 
 
 class Case(CaseHooks, CaseOptions):
@@ -144,6 +158,8 @@ class Case(CaseHooks, CaseOptions):
             for name, each in declared.items()
         }
         for name, each in cls._declared.items():
+            _check_name(cls.__qualname__, name)
+            _check_name(cls.__qualname__, each.name)
             setattr(cls, name, each)
 
     def __init__(
@@ -188,7 +204,14 @@ class Case(CaseHooks, CaseOptions):
             **kwargs,
         )
         self.health = Health()
-        self._told = set[SuiteFailed]()
+        self.limits = Limits()
+        self._teller = Teller(
+            name,
+            limits=self.limits,
+            save=self._save,
+            tell=self._tell_of,
+            note=self._remember,
+        )
         self._histories = Histories(self.max_history)
         self._upkeep = Upkeep(self)
         self._heard: float | None = None
@@ -200,6 +223,8 @@ class Case(CaseHooks, CaseOptions):
         given = self._declared
         if signals is not None:
             given = {each.name: each for each in signals}
+            for known in given:
+                _check_name(type(self).__qualname__, known)
         self.signals: dict[str, Signal[Any]] = {}
         for index, (attribute, each) in enumerate(given.items(), 1):
             # Not before: what a module defines after the class is known by now.
@@ -221,22 +246,23 @@ class Case(CaseHooks, CaseOptions):
 
         It is called on a change of state, and while it lasts each time that there is
         trouble again after `state_transition_delay`. Whoever knows of trouble
-        otherwise may call it as well: it says nothing that it said a moment ago.
+        otherwise may call it as well: it says nothing that it said a moment ago. What
+        it is then called with says what is wrong: a `SuiteStalled`, a `ServiceDown`, or
+        any other SuiteFailed. It may take 30 s.
 
         Args:
             exc: What is wrong.
             new_state: What the status is then.
         """
-        if exc not in self._told:
-            event = Condemned(self.clock.instant(), str(exc))
+        if not self._teller.is_telling:
+            condition = _condition_of(exc, new_state)
+            event = Condemned(self.clock.instant(), str(exc), condition)
             if not self._step(event):
                 return
-            self.status = new_state
-            await self.app.save(self.name, self.health, self.histories)
+            await self._save()
         log.error("[%s] %s: %s", self.name, new_state.value, exc)
-        await self.post_report(
-            TestReport(self.name, new_state, {}, error=str(exc), traceback=None)
-        )
+        report = TestReport(self.name, new_state, {}, error=str(exc), traceback=None)
+        await guarded(self.name, self.post_report, report, limits=self.limits)
 
     async def post_report(self, report: TestReport) -> None:
         """Tell whoever wants to know what became of a test, or of the case."""
@@ -311,6 +337,15 @@ class Case(CaseHooks, CaseOptions):
             LiveCheckError: It did not pass; `TestRunner.execute` says how.
         """
         await self.Runner(self, test, started=self.clock.instant()).execute()
+
+    async def skip(self, test: TestExecution, words: str) -> None:
+        """Do not execute a test, but have its hook called, and report it.
+
+        Args:
+            test: The test.
+            words: Why.
+        """
+        await self.Runner(self, test, started=self.clock.instant()).skip(words)
 
     async def resolve_signal(self, key: str, event: SignalEvent) -> None:
         """Tell those who wait for a signal, or will, that it came.
@@ -391,9 +426,13 @@ class Case(CaseHooks, CaseOptions):
         try:
             body = await self.app.web.request(method, url, patience, kwargs)
         except ServiceDown as failure:
-            await self._tell(self._step(Down(self.clock.instant(), str(failure))))
+            await self._take(Down(self.clock.instant(), str(failure)))
             return None
-        await self._tell(self._step(Answered(self.clock.instant())))
+        except LiveCheckTestFailed:
+            # It is no good answer, but it is one.
+            await self._take(Answered(self.clock.instant()))
+            raise
+        await self._take(Answered(self.clock.instant()))
         return body
 
     # What is known of it --------------------------------------------------------------
@@ -477,19 +516,33 @@ class Case(CaseHooks, CaseOptions):
 
     async def start(self) -> None:
         """Begin to look after itself: whether tests come, and to make some."""
-        self._step(Began(self.clock.instant()))
+        self._teller.put(self._step(Began(self.clock.instant())))
+        self._teller.start()
         self._upkeep.start()
 
-    async def stop(self) -> None:
-        """End that. What was not waited for is dropped."""
-        await self._upkeep.stop()
+    def halt(self) -> set[asyncio.Task[None]]:
+        """Have all end that looks after it, and return what has to end."""
+        return self._upkeep.cancel()
+
+    @property
+    def tellers(self) -> set[asyncio.Task[None]]:
+        """What tells how it is, while there is something to tell."""
+        return self._teller.tasks
+
+    async def stop(self, *, timeout: float = _STOP_WITHIN) -> None:
+        """End what `start` began. Signals that nobody waited for are dropped.
+
+        Args:
+            timeout: For how many seconds to wait until what looks after it ends.
+        """
+        await ended(self.halt(), timeout)
         self.update_averages()
         self.arrivals.close()
         self.deadlines.close()
 
     async def check_silence(self) -> None:
         """Notice whether no test came for too long."""
-        await self._tell(self._step(Silent(self.clock.instant())))
+        await self._take(Silent(self.clock.instant()))
 
     def update_averages(self) -> None:
         """Bring the averages up to date: they are medians."""
@@ -499,6 +552,7 @@ class Case(CaseHooks, CaseOptions):
 
     def begin(self, runner: TestRunner) -> None:
         """Take down that a test begins."""
+        self.arrivals.begin_test(runner.test.id)
         before, self._heard = self._heard, runner.started
         if before is not None:
             self._histories.add_gap(runner.started - before, self.period)
@@ -507,9 +561,7 @@ class Case(CaseHooks, CaseOptions):
     async def end(self, runner: TestRunner, *, report: TestReport) -> None:
         """Take down how a test ended, call its hook, report it, say what follows."""
         state, exc = runner.state, runner.error
-        # What came for it is for nobody else.
-        for name in self.signals:
-            self.arrivals.forget(name, runner.test.id)
+        self._forget(runner)
         if runner.ended is None or state is State.SKIP:
             self._heard = self.clock.instant()
             notices = self._step(Skipped(self._heard))
@@ -517,16 +569,33 @@ class Case(CaseHooks, CaseOptions):
             notices = self._step(Ended(runner.ended, state, runner.issued))
             if state is State.PASS:
                 self._histories.runtime.append(runner.ended - runner.started)
-        self.app.remember(self.name, self.health, self.histories)
+        self._teller.put(notices)
+        self._remember()
         try:
             await self._call_outcome(runner, state, exc)
         finally:
-            # Also if it is cut off: no test is without a report.
-            await runner.call_hook(self.post_report, report)
-        if notices:
-            await self._tell(notices)
+            # Also if it is cut off: no test is without a report, and no trouble untold.
+            try:
+                await runner.call_hook(self.post_report, report)
+            finally:
+                if notices:
+                    await self._teller.tell()
+
+    def note_skip(self, test: TestExecution) -> None:
+        """Count a test that is not executed, and that nobody hears of."""
+        self.arrivals.end_test(test.id)
+        self._step(Skipped(self.clock.instant()))
+        self._remember()
 
     # Inside ---------------------------------------------------------------------------
+
+    def _forget(self, runner: TestRunner) -> None:
+        """Drop what came for a test: it is for no other one."""
+        for name in self.signals:
+            self.arrivals.forget(name, runner.test.id)
+        for name, key in runner.consumed or ():
+            self.arrivals.retire(name, key)
+        self.arrivals.end_test(runner.test.id)
 
     async def _call_outcome(
         self, runner: TestRunner, state: State, exc: BaseException | None
@@ -556,26 +625,47 @@ class Case(CaseHooks, CaseOptions):
         self.last_fail = health.troubles.last
         self.last_test_received = health.watch.received
 
-    async def _tell(self, notices: Iterable[Notice]) -> None:
-        """Say what follows from something; whoever cannot listen changes nothing."""
-        notices = list(notices)
+    async def _take(self, event: Event) -> None:
+        """Take down an event, and say what follows from it."""
+        notices = self._step(event)
         if notices:
-            await self.app.save(self.name, self.health, self.histories)
-        for notice in notices:
-            try:
-                await self._tell_of(notice)
-            except Exception:
-                log.exception("[%s] could not tell: %s", self.name, notice.why)
+            self._teller.put(notices)
+            await self._teller.tell()
+
+    def _remember(self) -> None:
+        health = unheard(self.health, self._teller.untold)
+        self.app.remember(self.name, health, self.histories)
+
+    async def _save(self) -> None:
+        health = unheard(self.health, self._teller.untold)
+        await self.app.save(self.name, health, self.histories)
 
     async def _tell_of(self, notice: Notice) -> None:
         if notice.kind in {Kind.FAILED, Kind.CHANGED, Kind.STILL}:
             exc = _FAILURES.get(notice.condition, SuiteFailed)(notice.why)
-            self._told.add(exc)
-            try:
-                await self.on_suite_fail(exc, notice.condition.state)
-            finally:
-                self._told.discard(exc)
+            await self.on_suite_fail(exc, notice.condition.state)
             return
         log.warning("[%s] %s: %s", self.name, notice.kind.value, notice.why)
         if notice.kind is Kind.RECOVERED:
             await self.post_report(TestReport(self.name, State.PASS, {}))
+
+
+def _condition_of(exc: SuiteFailed, new_state: State) -> Condition:
+    """Return what is wrong, as somebody says who knows of it otherwise."""
+    if isinstance(exc, ServiceDown):
+        return Condition.DOWN
+    if isinstance(exc, SuiteStalled) or new_state is State.STALL:
+        return Condition.STALLED
+    return Condition.FAILING
+
+
+def _check_name(owner: str, name: str) -> None:
+    """Refuse a signal that would take the place of something else."""
+    if not name or name in _TAKEN or hasattr(Case, name):
+        message = (
+            f"{owner}: no signal can be called {name!r}, since a case has that "
+            "already: give it another name"
+            if name
+            else f"{owner}: a signal needs a name: Signal('order_sent')"
+        )
+        raise ConfigError(message)

@@ -21,8 +21,17 @@ class Execution(Protocol):
         ...
 
     @property
+    def started(self) -> float:
+        """The instant at which it began."""
+        ...
+
+    @property
     def signal_latency(self) -> dict[str, float]:
         """How many seconds each signal was waited for."""
+        ...
+
+    def note_signal(self, name: str, key: str) -> None:
+        """Take down that it got a signal under a key."""
         ...
 
     def log_info(self, msg: str, *args: object) -> None:

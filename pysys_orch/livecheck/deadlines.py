@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pysys_orch.clock import Clock
+from pysys_orch.livecheck.bounds import AGAIN
 
 _FEW = 64
 
@@ -26,7 +27,7 @@ class Bounded(Protocol):
         ...
 
     def expire(self) -> None:
-        """Have it end."""
+        """Have it end. It is called again while it does not."""
         ...
 
 
@@ -113,5 +114,7 @@ class Deadlines:
                 self._over = max(0, self._over - 1)
             else:
                 bounded.expire()
+                # It may have missed it, or not have cared.
+                heapq.heappush(heap, (now + AGAIN, next(self._numbers), bounded))
         if heap:
             self._alarm.set(heap[0][0])

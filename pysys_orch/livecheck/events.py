@@ -77,10 +77,12 @@ class Condemned(NamedTuple):
     Attributes:
         at: When.
         why: In words.
+        condition: What is wrong then.
     """
 
     at: float
     why: str
+    condition: Condition = Condition.FAILING
 
 
 Event = Began | Started | Ended | Skipped | Silent | Down | Answered | Condemned

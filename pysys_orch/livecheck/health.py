@@ -17,7 +17,7 @@ All times are instants.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -150,8 +150,28 @@ def stall_due(health: Health, policy: Policy) -> float | None:
     return max(heard) + period if heard and period is not None else None
 
 
+def unheard(health: Health, untold: Sequence[Notice]) -> Health:
+    """Return a health as it is to be remembered while something is not told yet.
+
+    If this process ends before it is told, `Began` of the next one has it told.
+
+    Args:
+        health: How the case is.
+        untold: What was not told yet, in order.
+    """
+    told = [each for each in untold if each.kind not in {Kind.FLAPPING, Kind.STEADY}]
+    if not told:
+        return health
+    # Of trouble, that there is some; and that it is over, to whoever has heard of it.
+    has_heard = not health.troubles.is_any and told[0].kind is not Kind.FAILED
+    since = told[-1].since if has_heard else None
+    return health._replace(troubles=replace(health.troubles, told_since=since))
+
+
 def _began(health: Health, event: Began, _policy: Policy) -> Step:
-    return Step(health._replace(watch=health.watch._replace(began=event.at)))
+    began = health._replace(watch=health.watch._replace(began=event.at))
+    # Who watched before may have ended before it was told.
+    return _caught_up(began, event.at, "passed before it was told")
 
 
 def _started(health: Health, event: Started, _policy: Policy) -> Step:
@@ -238,9 +258,10 @@ def _answered(health: Health, event: Answered, policy: Policy) -> Step:
 
 
 def _condemned(health: Health, event: Condemned, policy: Policy) -> Step:
-    since = health.tally.failing_since
+    condition = event.condition
+    since = health.tally.failing_since if condition is Condition.FAILING else None
     reason = _Reason(event.why, event.at if since is None else since)
-    return _in_trouble(health, Condition.FAILING, event.at, reason, policy)
+    return _in_trouble(health, condition, event.at, reason, policy)
 
 
 _RULES: dict[type[Event], Callable[[Health, Any, Policy], Step]] = {
@@ -309,14 +330,21 @@ def _out_of_trouble(health: Health, at: float, why: str) -> Step:
 def _steadied(then: Step, at: float) -> Step:
     """Return it with what is to be told when flapping begins or ends."""
     health, notices = then
-    troubles, condition = health.troubles, health.condition
+    condition = health.condition
     words = f"changed in {health.recent.change_ratio:.0%} of the last results"
     kind = Kind.FLAPPING if health.is_flapping else Kind.STEADY
     now = Trouble(at, at, words)
     told = (*_told(health, kind, at, now, condition), *notices)
-    if health.is_flapping or troubles.is_any == troubles.is_told:
-        return Step(health, told)
     # What was held back is still so.
+    after, late = _caught_up(health, at, "passed while it was flapping")
+    return Step(after, (*told, *late))
+
+
+def _caught_up(health: Health, at: float, why: str) -> Step:
+    """Return it with what is to be told of what there is, if that was not told."""
+    troubles, condition = health.troubles, health.condition
+    if health.is_flapping or troubles.is_any == troubles.is_told:
+        return Step(health)
     known = troubles.of(condition)
     if known is not None:
         after = health._replace(troubles=replace(troubles, told_since=troubles.since))
@@ -324,9 +352,9 @@ def _steadied(then: Step, at: float) -> Step:
     else:
         after = health._replace(troubles=replace(troubles, told_since=None))
         since = at if troubles.told_since is None else troubles.told_since
-        was = Trouble(since, at, "passed while it was flapping")
+        was = Trouble(since, at, why)
         late = _told(after, Kind.RECOVERED, at, was, condition)
-    return Step(after, (*told, *late))
+    return Step(after, late)
 
 
 def _told(

@@ -6,6 +6,8 @@ place counts, and None there says nothing.
 
 from __future__ import annotations
 
+import difflib
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -16,6 +18,10 @@ from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.durations import Duration, seconds_of
 from pysys_orch.livecheck.policy import Budget, FailureRatio, Flapping, Policy
 from pysys_orch.livecheck.signals import Signal
+
+log = logging.getLogger("pysys.orch.livecheck")
+
+_NEARLY = 0.85
 
 
 class Options(TypedDict, total=False):
@@ -76,7 +82,8 @@ class CaseOptions:
             ConfigError: There is no such option, or a value makes no sense.
         """
         owner = type(self).__qualname__
-        settled(owner, given)
+        _check_names(owner, given)
+        _warn_of_near_misses(type(self))
         found = {name: getattr(self, name) for name in _KINDS}
         found |= {name: value for name, value in given.items() if value is not None}
         for name, value in settled(owner, found).items():
@@ -97,7 +104,8 @@ class CaseOptions:
 def settled(owner: str, found: Mapping[str, object]) -> dict[str, object]:
     """Return options in the one form that a case works with.
 
-    Durations are seconds, but `test_expires` is a timedelta. What is None stays so.
+    Durations are seconds, but `test_expires` is a timedelta. None is for those that
+    can be without a value.
 
     Args:
         owner: Whose they are, for messages.
@@ -106,14 +114,32 @@ def settled(owner: str, found: Mapping[str, object]) -> dict[str, object]:
     Raises:
         ConfigError: There is no such option, or a value makes no sense.
     """
-    result = {}
-    for name, value in found.items():
-        settle = _KINDS.get(name)
-        if settle is None:
+    _check_names(owner, found)
+    return {
+        name: None
+        if value is None and name in _OPTIONAL
+        else _KINDS[name](f"{owner}.{name}", value)
+        for name, value in found.items()
+    }
+
+
+def _check_names(owner: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in _KINDS:
             message = f"{owner} has no option {name!r}{nearest(name, _KINDS)}"
             raise ConfigError(message)
-        result[name] = None if value is None else settle(f"{owner}.{name}", value)
-    return result
+
+
+def _warn_of_near_misses(cls: type) -> None:
+    """Warn of attributes that are nearly options, and so do nothing."""
+    for name, value in vars(cls).items():
+        is_own = name.startswith("_") or callable(value) or isinstance(value, Signal)
+        if is_own or name in _KINDS or hasattr(cls.__base__, name):
+            continue
+        if difflib.get_close_matches(name, _KINDS, 1, _NEARLY):
+            log.warning(
+                "%s.%s is no option%s", cls.__qualname__, name, nearest(name, _KINDS)
+            )
 
 
 def _duration(name: str, value: Any) -> float:  # noqa: ANN401 -- whatever was given
@@ -196,3 +222,9 @@ _KINDS: dict[str, Callable[[str, Any], object]] = {
     "url_error_delay_backoff": _number(1),
     "url_error_delay_max": _duration,
 }
+
+# These can be without a value, which means never, or for ever.
+_OPTIONAL = frozenset(
+    {"warn_stalled_after", "frequency", "failure_ratio", "budget", "flapping"}
+    | {"url_timeout_total", "url_timeout_connect"}
+)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
 from pysys_orch.clock import Clock
+from pysys_orch.livecheck.bounds import Limits, cancellations, guarded
 from pysys_orch.livecheck.context import current_execution, current_test
 from pysys_orch.livecheck.deadlines import Deadlines
 from pysys_orch.livecheck.exceptions import (
@@ -35,6 +36,7 @@ class RunnerCase(Protocol):
     active: bool
     realtime_logs: bool
     deadlines: Deadlines
+    limits: Limits
 
     @property
     def clock(self) -> Clock:
@@ -80,16 +82,18 @@ class TestRunner:
         ended: The instant; None until then.
         signal_latency: How many seconds each signal was waited for; those that came.
         report: What became of it; None until then.
+        consumed: Signals that it waited for under other keys than its id.
     """
 
     __test__: ClassVar[bool] = False  # nothing for pytest
 
     __slots__ = (
         "__weakref__",
-        "_is_expired",
+        "_expirations",
         "_lines",
         "_task",
         "case",
+        "consumed",
         "ended",
         "error",
         "issued",
@@ -112,7 +116,8 @@ class TestRunner:
         self.error: BaseException | None = None
         self.signal_latency: dict[str, float] = {}
         self.report: TestReport | None = None
-        self._is_expired = False
+        self.consumed: list[tuple[str, str]] | None = None
+        self._expirations = 0
         self._task: asyncio.Task[Any] | None = None
         self._lines: list[tuple[str, tuple[object, ...]]] | None = None
 
@@ -152,8 +157,25 @@ class TestRunner:
     def expire(self) -> None:
         """Have it end, since nobody wants to know any more."""
         if self._task is not None:
-            self._is_expired = True
+            self._expirations += 1
             self._task.cancel()
+
+    def note_signal(self, name: str, key: str) -> None:
+        """Take down that it got a signal under a key."""
+        if key == self.test.id:
+            return
+        if self.consumed is None:
+            self.consumed = []
+        self.consumed.append((name, key))
+
+    async def skip(self, words: str) -> None:
+        """Do not execute it at all, and report that.
+
+        Args:
+            words: Why.
+        """
+        self.state, self.error = State.SKIP, LiveCheckTestSkipped(words)
+        await self._finish()
 
     def log_info(self, msg: str, *args: object) -> None:
         """Say something that is logged with what becomes of the test.
@@ -186,6 +208,7 @@ class TestRunner:
         case.begin(self)
         left = (test.expires - stamp).total_seconds()
         self._task = asyncio.current_task()
+        before = cancellations()
         case.deadlines.add(self.started + left, self)
         try:
             await self.call_hook(case.on_test_start, self)
@@ -195,8 +218,13 @@ class TestRunner:
             self.state, self.error = State.FAIL, failure
         except LiveCheckTestTimeout as failure:
             self.state, self.error = State.TIMEOUT, failure
-        except (LiveCheckTestSkipped, asyncio.CancelledError) as failure:
+        except LiveCheckTestSkipped as failure:
             self.state, self.error = State.SKIP, failure
+        except asyncio.CancelledError as failure:
+            # One that nobody asked for is that of something the test waited for.
+            is_asked = cancellations() > before
+            self.state = State.SKIP if is_asked else State.ERROR
+            self.error = failure
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as failure:  # noqa: BLE001 -- a test raises what it likes, and must not end others
@@ -210,8 +238,10 @@ class TestRunner:
             # From the test on: and this frame, which holds the error, is held by none.
             inner = self.error.__traceback__.tb_next
             self.error = self.error.with_traceback(inner)
-        if self._is_expired and self._task is not None:
-            is_cut_off = self._task.uncancel() > 0
+        if self._expirations and self._task is not None:
+            for _ in range(self._expirations):
+                self._task.uncancel()
+            is_cut_off = cancellations() > before
             if self.state in {State.SKIP, State.PASS} and not is_cut_off:
                 words = f"the test expired after {left:.3f} s"
                 self.state, self.error = State.TIMEOUT, LiveCheckTestTimeout(words)
@@ -219,18 +249,17 @@ class TestRunner:
 
     async def _finish(self) -> None:
         report = self.report = self._made_report()
-        self._log(report)
+        try:
+            self._log(report)
+        except Exception:
+            log.exception("[%s] what it said is lost", self.test.shortident)
         await self.case.end(self, report=report)
 
     async def call_hook(
         self, hook: Callable[..., Awaitable[None]], *args: object
     ) -> None:
-        """Call a hook; what it raises is logged, and changes nothing."""
-        try:
-            await hook(*args)
-        except Exception:
-            name = getattr(hook, "__name__", hook)
-            log.exception("[%s] %s failed", self.test.shortident, name)
+        """Call a hook; what it raises is logged, and it may take `HOOK_WITHIN`."""
+        await guarded(self.test.shortident, hook, *args, limits=self.case.limits)
 
     def _made_report(self) -> TestReport:
         name, failure = self.case.name, self.error
@@ -239,7 +268,7 @@ class TestRunner:
                 name, self.state, self.signal_latency, self.test, self.runtime
             )
         words, place = _said(failure), None
-        if isinstance(failure, asyncio.CancelledError):
+        if self.state is State.SKIP and isinstance(failure, asyncio.CancelledError):
             words = f"cut off after {self.runtime or 0.0:.3f} s"
         elif failure.__traceback__ is not None:
             place = "".join(_frames(failure.__traceback__))
@@ -288,7 +317,13 @@ def _line(msg: str, args: tuple[object, ...]) -> str:
     try:
         return msg % args if args else msg
     except (TypeError, ValueError):
+        pass
+    except Exception:  # noqa: BLE001 -- whatever a user's class raises
+        return f"{msg} (what belongs into it cannot be shown)"
+    try:
         return f"{msg} {args!r}"
+    except Exception:  # noqa: BLE001 -- the same
+        return "what cannot be shown"
 
 
 def _said(failure: BaseException) -> str:

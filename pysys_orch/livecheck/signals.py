@@ -9,7 +9,6 @@ import sys
 import typing
 import weakref
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pysys_orch.clock import Clock
@@ -25,7 +24,8 @@ log = logging.getLogger("pysys.orch.livecheck")
 
 T = TypeVar("T")
 
-_WRITTEN = re.compile(r"(\w+\.)*Signal\s*(\[|$)")
+_WRITTEN = re.compile(r"((\w+\.)*ClassVar\s*\[\s*)?(\w+\.)*Signal\s*([\[\]]|$)")
+_WRAPPERS = (typing.ClassVar, typing.Final, typing.Annotated)
 _UNKNOWN = object()
 
 
@@ -53,7 +53,7 @@ class Signal(Generic[T]):
     and arrive as what they were if T is known when the program runs.
 
     On a case it is that case's. On the class it is that of the case of this class that
-    was made last.
+    the current test is of; if it is of none, that of the one that was made last.
 
     Args:
         name: What it is called in its case: its attribute there, by default.
@@ -75,7 +75,8 @@ class Signal(Generic[T]):
         self.index = index
         self._of = of
         self._read = reader_of(Any if of is _UNKNOWN else of)
-        self._last: weakref.ref[Signal[T]] | None = None
+        # Those of cases, the last one made coming last.
+        self._bound: list[weakref.ref[Signal[T]]] = []
 
     def __repr__(self) -> str:
         return f"<Signal {self.name!r}>"
@@ -98,7 +99,7 @@ class Signal(Generic[T]):
             of: What T is.
         """
         found: Signal[T] = type(self)(self.name, case, index, of=of)
-        self._last = weakref.ref(found)
+        self._bound.append(weakref.ref(found, self._bound.remove))
         return found
 
     async def send(
@@ -107,7 +108,8 @@ class Signal(Generic[T]):
         """Tell whoever waits that it happened.
 
         Outside a test nothing happens, so that a service may call it for all that it
-        does, whether it is watched or not.
+        does, whether it is watched or not. For the same reason, in a test of which
+        there is no case here it is logged, and nothing happens.
 
         Args:
             value: What is to be known there.
@@ -116,7 +118,8 @@ class Signal(Generic[T]):
             force: Whether to send it outside a test, too. That needs a key.
 
         Raises:
-            ConfigError: There is no key, or no case has this signal yet.
+            ConfigError: Outside a test, there is no key, or no case has this signal
+                yet.
         """
         test = current_test.get()
         if test is None and not force:
@@ -128,7 +131,14 @@ class Signal(Generic[T]):
             )
             raise ConfigError(message)
         text = key_text(key) if key is not None or test is None else test.id
-        case = self._case()
+        try:
+            case = self._case()
+        except ConfigError as failure:
+            # Whom a request is said to be for, anybody may say.
+            if test is None:
+                raise
+            log.warning("[%s] is not sent: %s", test.shortident, failure)
+            return
         event = SignalEvent(self.name, case.name, text, plain(value))
         await case.send_signal(text, event)
 
@@ -168,7 +178,7 @@ class Signal(Generic[T]):
         text = execution.test.id if key is None else key_text(key)
         begin = case.clock.instant()
         arrivals = case.arrivals
-        value = arrivals.find(self.name, text)
+        value = arrivals.find(self.name, text, execution.started)
         if value is MISSING and seconds != 0:
             future, timer = arrivals.expect(self.name, text, seconds)
             try:
@@ -180,6 +190,7 @@ class Signal(Generic[T]):
             raise LiveCheckTestTimeout(message)
         latency = case.clock.instant() - begin
         execution.signal_latency[self.name] = latency
+        execution.note_signal(self.name, text)
         execution.log_info("signal %s after %.3f s", self.name, latency)
         try:
             return cast("T", self._read(value))
@@ -190,14 +201,17 @@ class Signal(Generic[T]):
     def _case(self) -> SignalCase:
         if self.case is not None:
             return self.case
-        last = None if self._last is None else self._last()
-        if last is None or last.case is None:
+        living = [it.case for ref in self._bound if (it := ref()) and it.case]
+        if not living:
             message = (
                 f"no case has the signal {self.name!r} yet: add the case to an "
                 "application first"
             )
             raise ConfigError(message)
-        return last.case
+        test = current_test.get()
+        name = None if test is None else test.case_name
+        same = [case for case in living if case.name == name]
+        return (same or living)[-1]
 
 
 def key_text(key: object) -> str:
@@ -246,7 +260,7 @@ def type_of(cls: type, name: str, signal: Signal[Any]) -> object:
         if said is None:
             continue
         try:
-            args = typing.get_args(_resolved(home, said))
+            args = typing.get_args(_unwrapped(_resolved(home, said)))
         except NameError as failure:
             log.warning(
                 "%s.%s: %s when the program runs, so that its values are what JSON "
@@ -272,15 +286,24 @@ def _annotated(cls: type, name: str) -> type[Signal[Any]] | None:
         return Signal if isinstance(said, str) and _WRITTEN.match(said) else None
     except (TypeError, SyntaxError, AttributeError):
         return None
+    found = _unwrapped(found)
     kind = typing.get_origin(found) or found
     return kind if isinstance(kind, type) and issubclass(kind, Signal) else None
+
+
+def _unwrapped(found: object) -> object:
+    """Return what an annotation is of, as of ``ClassVar[Signal[str]]``."""
+    while typing.get_origin(found) in _WRAPPERS:
+        found = typing.get_args(found)[0]
+    return found
 
 
 def _resolved(cls: type, said: object) -> object:
     if not isinstance(said, str):
         return said
     module = sys.modules.get(cls.__module__)
-    one = SimpleNamespace(__annotations__={"it": said})
+    # A class: there, ClassVar is understood.
+    one = type("It", (), {"__annotations__": {"it": said}})
     return typing.get_type_hints(one, vars(module) if module else {}, dict(vars(cls)))[
         "it"
     ]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Protocol
 
 from pysys_orch.clock import Clock
+from pysys_orch.livecheck.bounds import ended, guarded, names_of
 from pysys_orch.livecheck.health import Health, stall_due
 from pysys_orch.livecheck.policy import Policy
 
 log = logging.getLogger("pysys.orch.livecheck")
 
 _SAMPLE_EVERY = 10.0
+_STOP_WITHIN = 10.0
 
 
 class Tended(Protocol):
@@ -58,46 +61,74 @@ class Upkeep:
 
     def __init__(self, case: Tended) -> None:
         self._case = case
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = set[asyncio.Task[None]]()
 
     def start(self) -> None:
         """Begin."""
         for work in (self._watch, self._make_traffic, self._sample):
             name = f"livecheck {self._case.name} {work.__name__.strip('_')}"
-            self._tasks.append(asyncio.create_task(work(), name=name))
+            task = asyncio.create_task(work(), name=name)
+            self._tasks.add(task)
+            task.add_done_callback(self._on_done)
 
-    async def stop(self) -> None:
-        """End."""
-        tasks, self._tasks = self._tasks, []
+    def cancel(self) -> set[asyncio.Task[None]]:
+        """Have all of it end, and return what has to.
+
+        Where this is called from one of them, that one ends by itself.
+        """
+        tasks, self._tasks = self._tasks, set()
+        tasks.discard(_current())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        return tasks
+
+    async def stop(self, *, timeout: float = _STOP_WITHIN) -> None:
+        """End. What does not want to is left alone, which is logged.
+
+        Args:
+            timeout: For how many seconds to wait for it, at most.
+        """
+        left = await ended(self.cancel(), timeout)
+        if left:
+            log.error("%s did not end within %g s", names_of(left), timeout)
+
+    @property
+    def _is_wanted(self) -> bool:
+        return _current() in self._tasks
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            log.error("%s failed", task.get_name(), exc_info=failure)
 
     async def _watch(self) -> None:
         case = self._case
-        while (due := stall_due(case.health, case.policy)) is not None:
+        while self._is_wanted:
+            due = stall_due(case.health, case.policy)
+            if due is None:
+                return
             await asyncio.sleep(max(0.0, due - case.clock.instant()))
-            await case.check_silence()
+            await guarded(case.name, case.check_silence)
 
     async def _make_traffic(self) -> None:
         case, period = self._case, self._case.period
         if period is None:
             return
-        begin = case.clock.instant()
-        while True:
+        begin, number = case.clock.instant(), 0
+        while self._is_wanted:
             # From the beginning, so that nothing drifts; what was missed is left out.
-            number = (case.clock.instant() - begin) // period + 1
-            await asyncio.sleep(begin + number * period - case.clock.instant())
-            if not case.is_leader:
-                continue
-            try:
-                await case.make_fake_request()
-            except Exception:
-                log.exception("[%s] make_fake_request failed", case.name)
+            # Counted, since a quotient of floats may stay what it is at its very time.
+            passed = case.clock.instant() - begin
+            number = max(number, math.floor(passed / period)) + 1
+            at = begin + number * period
+            await asyncio.sleep(max(0.0, at - case.clock.instant()))
+            if case.is_leader:
+                await guarded(case.name, case.make_fake_request)
 
     async def _sample(self) -> None:
         case = self._case
-        while True:
+        while self._is_wanted:
             await asyncio.sleep(_SAMPLE_EVERY)
             case.update_averages()
             log.debug(
@@ -107,3 +138,7 @@ class Upkeep:
                 case.latency_avg,
                 case.runtime_avg,
             )
+
+
+def _current() -> asyncio.Task[None] | None:
+    return asyncio.current_task()

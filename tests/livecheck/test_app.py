@@ -94,6 +94,8 @@ def test_more_than_may_wait_are_skipped_and_say_so() -> None:
         for number in range(5):
             await case.trigger(str(number))
         await asyncio.sleep(1)
+        assert case.total_by_state[State.SKIP] == 1
+        assert case.last_test_received == stage.clock.instant() - 1
         (report,) = stage.reports
         assert report.state is State.SKIP
         assert report.test is not None
@@ -245,6 +247,7 @@ def test_the_end_cuts_off_what_runs_and_reports_all() -> None:
         await stage.app.stop()
         assert stage.clock.instant() == begin
         await case.trigger("late")
+        await asyncio.sleep(1)
         errors = {each.test.id: each.error for each in stage.reports if each.test}
         assert errors == {
             "0": "cut off after 2.000 s",

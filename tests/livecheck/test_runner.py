@@ -282,7 +282,7 @@ def test_a_hook_that_raises_changes_nothing(
 
 
 def test_a_hook_that_hangs_is_cut_off_and_the_report_is_there() -> None:
-    """Before the test until it expires, after it until the end of all."""
+    """Before the test until it expires, after it until the end of its patience."""
 
     class Hangs(Any_):
         async def on_test_start(self, runner: TestRunner) -> None:
@@ -293,13 +293,17 @@ def test_a_hook_that_hangs_is_cut_off_and_the_report_is_there() -> None:
             await asyncio.Event().wait()
 
     async def scene(stage: Stage) -> None:
-        case = stage.app.add_case(Hangs, test_expires=50)
+        case = stage.app.add_case(Hangs, test_expires=20)
         await case.trigger("before", "x")
         await case.trigger("after")
-        await asyncio.sleep(60)
+        await asyncio.sleep(25)
         assert stage.states == ["TIMEOUT"]
-        await stage.app.stop()
+        await asyncio.sleep(6)
         assert stage.states == ["TIMEOUT", "PASS"]
+        await case.trigger("end")
+        await asyncio.sleep(1)
+        await stage.app.stop()
+        assert stage.states == ["TIMEOUT", "PASS", "PASS"]
 
     play(scene)
 
