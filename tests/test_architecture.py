@@ -22,7 +22,6 @@ GROUND = {
     "lazy": set[str](),
     "durations": set[str](),
     "inputs": {"pysys_orch.errors"},
-    "durations": set[str](),
     "clock": {"pysys_orch.errors"},
     "settings": {"pysys_orch.errors"},
     "state": {"pysys_orch.clock", "pysys_orch.errors", "pysys_orch.settings"},

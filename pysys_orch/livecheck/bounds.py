@@ -73,7 +73,7 @@ class Limit:
 
 
 async def guarded(
-    whose: str,
+    whose: object,
     hook: Callable[..., Awaitable[None]],
     *args: object,
     limits: Limits | None = None,
@@ -81,7 +81,7 @@ async def guarded(
     """Call what a user defined; what it raises is logged, and changes nothing.
 
     Args:
-        whose: What it is about, for the log.
+        whose: What it is about, which the log says as text.
         hook: What is called.
         args: With what.
         limits: What cuts it off; None is nothing.

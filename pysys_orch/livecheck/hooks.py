@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pysys_orch.livecheck.runner import TestRunner
+if TYPE_CHECKING:
+    from pysys_orch.livecheck.runner import TestRunner
 
 
 class CaseHooks:
@@ -47,3 +48,16 @@ class CaseHooks:
 
     async def on_test_pass(self, runner: TestRunner) -> None:
         """Learn that a test passed."""
+
+
+#: Those that do nothing, as most do: what is not defined need not be called.
+EMPTY = frozenset(
+    {
+        CaseHooks.on_test_start,
+        CaseHooks.on_test_skipped,
+        CaseHooks.on_test_failed,
+        CaseHooks.on_test_error,
+        CaseHooks.on_test_timeout,
+        CaseHooks.on_test_pass,
+    }
+)

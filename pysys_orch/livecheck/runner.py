@@ -22,6 +22,7 @@ from pysys_orch.livecheck.exceptions import (
     LiveCheckTestSkipped,
     LiveCheckTestTimeout,
 )
+from pysys_orch.livecheck.hooks import EMPTY
 from pysys_orch.livecheck.models import State, TestExecution, TestReport
 
 log = logging.getLogger("pysys.orch.livecheck")
@@ -121,6 +122,9 @@ class TestRunner:
         self._task: asyncio.Task[Any] | None = None
         self._lines: list[tuple[str, tuple[object, ...]]] | None = None
 
+    def __str__(self) -> str:
+        return self.test.shortident
+
     async def execute(self) -> None:
         """Execute it, report what became of it, and raise if it did not pass.
 
@@ -207,8 +211,8 @@ class TestRunner:
         case, test = self.case, self.test
         case.begin(self)
         left = (test.expires - stamp).total_seconds()
-        self._task = asyncio.current_task()
-        before = cancellations()
+        self._task = task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
         case.deadlines.add(self.started + left, self)
         try:
             await self.call_hook(case.on_test_start, self)
@@ -259,7 +263,8 @@ class TestRunner:
         self, hook: Callable[..., Awaitable[None]], *args: object
     ) -> None:
         """Call a hook; what it raises is logged, and it may take `HOOK_WITHIN`."""
-        await guarded(self.test.shortident, hook, *args, limits=self.case.limits)
+        if getattr(hook, "__func__", None) not in EMPTY:
+            await guarded(self, hook, *args, limits=self.case.limits)
 
     def _made_report(self) -> TestReport:
         name, failure = self.case.name, self.error
