@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.inputs import nearest
+from pysys_orch.limits import Limit
 
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
 # No limit allows something that also holds if there is more and more of it.
 _UPPER = frozenset({"<", "<=", "=="})
-_LIMIT = re.compile(r"(<=|>=|==|<|>)\s*(\d{1,15}(?:\.\d{1,15})?)", re.ASCII)
 
 #: What there is a figure for, each with ``_p50_ms`` and so on: how long tests took that
 #: passed, and how long signals were waited for that came.
@@ -48,14 +39,12 @@ class Threshold:
         case: The case, or ``CASE.SIGNAL`` for the latency of one of its signals; ``*``
             is each case.
         figure: One of `FIGURES`.
-        comparison: How it has to compare to the limit.
-        limit: The limit.
+        limit: What it has to be within.
     """
 
     case: str
     figure: str
-    comparison: str
-    limit: float
+    limit: Limit
 
     @classmethod
     def of(cls, figure: str, limit: str) -> Threshold:
@@ -75,18 +64,15 @@ class Threshold:
             hint = nearest(name, FIGURES)
             message = f"threshold {figure!r}: there is no figure {name!r}{hint}"
             raise ConfigError(message)
-        match = _LIMIT.fullmatch(str(limit).strip())
-        if match is None:
-            message = (
-                f"threshold {figure!r} has to be <, <=, >, >= or == and a number, "
-                f"got {limit!r}"
-            )
-            raise ConfigError(message)
-        return cls(case, name, match[1], float(match[2]))
+        try:
+            return cls(case, name, Limit.of(str(limit)))
+        except ValueError as failure:
+            message = f"threshold {figure!r} {failure}"
+            raise ConfigError(message) from None
 
     def holds(self, value: float) -> bool:
         """Return whether a figure is within the limit."""
-        return _COMPARISONS[self.comparison](value, self.limit)
+        return self.limit.holds(value)
 
     def decides(self, kind: str) -> bool:
         """Return whether it is for this threshold to say how much of that may be.
@@ -94,7 +80,7 @@ class Threshold:
         Args:
             kind: ``fail``, ``error``, ``timeout``, ``stall`` or ``suite_failure``.
         """
-        if self.comparison not in _UPPER:
+        if self.limit.comparison not in _UPPER:
             return False
         name = self.figure.removesuffix("_count").removesuffix("_ratio")
         if name == self.figure:
@@ -104,7 +90,7 @@ class Threshold:
         )
 
     def __str__(self) -> str:
-        return f"{self.case}.{self.figure} {self.comparison} {self.limit:g}"
+        return f"{self.case}.{self.figure} {self.limit}"
 
 
 def thresholds_of(

@@ -189,7 +189,7 @@ def _of_figures(seen: Seen, mine: Sequence[Threshold]) -> list[Judgement]:
                 continue
             words = f"{what} has no value: there was nothing to measure"
         elif not each.holds(value):
-            limit = f"{each.comparison} {each.limit:g}"
+            limit = str(each.limit)
             words = f"{what} {limit} does not hold: it is {value:.6g}"
         else:
             continue

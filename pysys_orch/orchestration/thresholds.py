@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import operator
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pysys_orch.inputs import nearest
-
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
-_LIMIT = re.compile(r"(<=|>=|==|<|>)\s*(\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)", re.ASCII)
+from pysys_orch.limits import Limit
 
 #: What there is a figure for, each with ``_p50_ms``, ``_p90_ms``, ``_p99_ms``,
 #: ``_p999_ms`` and ``_max_ms``: from due to started, from started to ended, from due to
@@ -52,14 +40,12 @@ class Threshold:
     Attributes:
         event: The event; ``*`` is each of them.
         figure: One of `FIGURES`.
-        comparison: How it has to compare to the limit.
-        limit: The limit.
+        limit: What it has to be within.
     """
 
     event: str
     figure: str
-    comparison: str
-    limit: float
+    limit: Limit
 
     @classmethod
     def of(cls, figure: str, limit: str) -> Threshold:
@@ -79,22 +65,15 @@ class Threshold:
             hint = nearest(name, FIGURES)
             message = f"threshold {figure!r}: there is no figure {name!r}{hint}"
             raise ValueError(message)
-        match = _LIMIT.fullmatch(limit.strip())
-        if match is None:
-            message = (
-                f"threshold {figure!r} has to be <, <=, >, >= or == and a number, "
-                f"got {limit!r}"
-            )
-            raise ValueError(message)
-        number = float(match[2])
-        if math.isinf(number):
-            message = f"threshold {figure!r} has to be finite, got {limit!r}"
-            raise ValueError(message)
-        return cls(event, name, match[1], number)
+        try:
+            return cls(event, name, Limit.of(limit))
+        except ValueError as failure:
+            message = f"threshold {figure!r} {failure}"
+            raise ValueError(message) from None
 
     def holds(self, value: float) -> bool:
         """Return whether a figure is within the limit."""
-        return _COMPARISONS[self.comparison](value, self.limit)
+        return self.limit.holds(value)
 
     def __str__(self) -> str:
-        return f"{self.figure} {self.comparison} {self.limit:g}"
+        return f"{self.figure} {self.limit}"

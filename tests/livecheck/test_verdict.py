@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pysys_orch.errors import ConfigError
+from pysys_orch.limits import Limit
 from pysys_orch.livecheck.models import State, TestReport
 from pysys_orch.livecheck.summary import EXECUTED, Summary
 from pysys_orch.livecheck.thresholds import FIGURES, Threshold, thresholds_of
@@ -174,7 +175,7 @@ def test_a_threshold_that_says_nothing_is_told(
 def test_a_case_whose_name_has_dots_has_thresholds() -> None:
     """As one in a module has."""
     (found,) = thresholds_of({"a.b.executed": "> 2.5"}, CASES)
-    assert found == Threshold("a.b", "executed", ">", 2.5)
+    assert found == Threshold("a.b", "executed", Limit(">", 2.5))
 
 
 @given(

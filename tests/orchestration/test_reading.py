@@ -1209,7 +1209,8 @@ def test_a_threshold_is_a_figure_of_an_event_and_a_limit(
 ) -> None:
     """An event may be any one."""
     found = Threshold.of(figure, limit)
-    assert (found.event, found.figure, found.comparison, found.limit) == expected
+    within = found.limit
+    assert (found.event, found.figure, within.comparison, within.number) == expected
 
 
 @pytest.mark.parametrize(
