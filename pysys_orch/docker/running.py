@@ -14,6 +14,7 @@ from pysys.constants import BACKGROUND, FOREGROUND
 
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import port_key
+from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.helper import (
     Docker,
@@ -551,14 +552,15 @@ class RunningContainer(Running):
         except NotFoundError:
             return
         place = reserveFile(folder, fileName(self.displayName), ".inspect.json")
-        write_json(place, found)
+        # Its environment may have tokens in it, and this is kept for everybody.
+        write_json(place, without_userinfo(found))
         stem = place.name.removesuffix(".inspect.json")  # no other container's
         if self._watch is not None:
             events = [
                 {"at": each.at.isoformat(), "action": each.action, **each.attributes}
                 for each in self._lateEvents(found)
             ]
-            write_json(folder / f"{stem}.events.json", events)
+            write_json(folder / f"{stem}.events.json", without_userinfo(events))
         if not self._followers:
             read_log(
                 engine,

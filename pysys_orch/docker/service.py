@@ -12,6 +12,7 @@ from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.convergence import Before, Convergence, Ending, Observed
 from pysys_orch.docker.engine import ready, swarm
 from pysys_orch.docker.engine.command import chosen_name
+from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
 from pysys_orch.docker.helper import allocateFiles, fileName, reserveFile
@@ -400,10 +401,11 @@ class DockerService(Prepared):
         with contextlib.suppress(NotFoundError):
             stem = fileName(self.displayName)
             place = reserveFile(folder, stem, ".inspect.json")
-            write_json(place, engine.inspect_service(self._service))
+            found = without_userinfo(engine.inspect_service(self._service))
+            write_json(place, found)
             stem = place.name.removesuffix(".inspect.json")  # no other service's
             tasks = engine.list_tasks(self._service)
-            write_json(folder / f"{stem}.tasks.json", tasks)
+            write_json(folder / f"{stem}.tasks.json", without_userinfo(tasks))
             for each in () if self._followers else tasks:
                 with contextlib.suppress(NotFoundError):
                     found = engine.inspect_container(swarm.container_of(each) or "-")

@@ -276,6 +276,18 @@ class LiveCheck:
         bound = None if timeout is None else seconds_of(timeout, "timeout")
         return await self._crew.wait_idle(bound)
 
+    async def drain(self, timeout: Duration) -> bool:
+        """Take no more tests, and wait until those that came have ended.
+
+        Args:
+            timeout: How long that may take.
+
+        Returns:
+            Whether they have.
+        """
+        self._crew.shut()
+        return await self.wait_idle(timeout)
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

@@ -50,6 +50,7 @@ from pysys_orch.livecheck.models import (
 from pysys_orch.livecheck.options import CaseOptions
 from pysys_orch.livecheck.runner import TestRunner
 from pysys_orch.livecheck.signals import Signal, declared_in, type_of
+from pysys_orch.livecheck.talk import Talk
 from pysys_orch.livecheck.telling import Teller
 from pysys_orch.livecheck.troubles import Condition
 from pysys_orch.livecheck.upkeep import Upkeep
@@ -67,9 +68,9 @@ _FAILURES: dict[Condition, type[SuiteFailed]] = {
 
 # What a case has besides what its class has: no signal can be called that.
 _TAKEN = frozenset(
-    {"app", "arrivals", "deadlines", "expires_after", "health", "period", "policy"}
-    | {"limits", "name", "signals", "_heard", "_histories", "_readers"}
-    | {"_teller", "_upkeep"}
+    {"app", "arrivals", "deadlines", "entered", "expires_after", "health", "limits"}
+    | {"name", "period", "policy", "recalled_by_state", "signals", "talk", "_heard"}
+    | {"_histories", "_readers", "_teller", "_upkeep"}
 )
 
 _STOP_WITHIN = 10.0
@@ -128,6 +129,8 @@ class Case(CaseHooks, CaseOptions):
         latency_avg: The median of `latency_history`.
         runtime_avg: The median of `runtime_history`.
         total_signals: How many signals it has.
+        recalled_by_state: How many tests of earlier runs ended in each state.
+        talk: How much is logged of what fails.
     """
 
     Runner: ClassVar[type[TestRunner]] = TestRunner
@@ -204,7 +207,11 @@ class Case(CaseHooks, CaseOptions):
             **kwargs,
         )
         self.health = Health()
+        #: How often it came into each condition since it was made.
+        self.entered = Counter[Condition]()
         self.limits = Limits()
+        self.talk = Talk()
+        self.recalled_by_state = Counter[State]()
         self._teller = Teller(
             name,
             limits=self.limits,
@@ -508,6 +515,7 @@ class Case(CaseHooks, CaseOptions):
             histories: What `histories` was then.
         """
         self.health = health
+        self.recalled_by_state = health.tally.by_state.copy()
         for name, seconds in histories.items():
             if name in self._histories.by_name:
                 self._histories.by_name[name].extend(seconds)
@@ -536,6 +544,9 @@ class Case(CaseHooks, CaseOptions):
             timeout: For how many seconds to wait until what looks after it ends.
         """
         await ended(self.halt(), timeout)
+        if self.talk.left_out:
+            words = "[%s] %d failures more are in the reports, and not logged"
+            log.warning(words, self.name, self.talk.left_out)
         self.update_averages()
         self.arrivals.close()
         self.deadlines.close()
@@ -612,7 +623,10 @@ class Case(CaseHooks, CaseOptions):
             await runner.call_hook(self.on_test_error, runner, exc)
 
     def _step(self, event: Event) -> tuple[Notice, ...]:
+        before = self.health.condition
         self.health, notices = step(self.health, event, self.policy)
+        if self.health.condition is not before:
+            self.entered[self.health.condition] += 1
         self._show()
         return notices
 

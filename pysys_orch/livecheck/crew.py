@@ -76,6 +76,10 @@ class Crew:
         self._context = contextvars.copy_context()
         self._is_open = True
 
+    def shut(self) -> None:
+        """Take no more; those that came are executed."""
+        self._is_open = False
+
     async def close(self) -> None:
         """Take no more: cut off those that are executed, skip those that wait.
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from pysys_orch.livecheck.app import LiveCheck
+from pysys_orch.livecheck.threads import DaemonThreads, place_of
 
 log = logging.getLogger("pysys.orch.livecheck")
 
@@ -24,7 +22,8 @@ STOPPING = 5.0
 _RECEIVER_STOPPING = 5.0
 _LOOK_EVERY = 0.05
 
-# Seconds that tasks have which somebody else has started in the loop.
+# Seconds that tasks have which somebody else has started in the loop, and then calls
+# in threads.
 _LEFT = 1.0
 
 
@@ -51,6 +50,7 @@ class Hosting:
 
     Attributes:
         failure: Why it could not run; None if it could.
+        blocked: Where calls were that blocked a thread when all had ended.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Hosting:
         initialize: Callable[[], None],
     ) -> None:
         self.failure: BaseException | None = None
+        self.blocked: tuple[str, ...] = ()
         self._app = app
         self._door = door
         self._begun = begun
@@ -81,10 +82,8 @@ class Hosting:
         """
         self._thread = threading.get_ident()
         loop = self._loop = asyncio.new_event_loop()
-        executor = ThreadPoolExecutor(
-            thread_name_prefix="livecheck", initializer=self._initialize
-        )
-        loop.set_default_executor(executor)
+        threads = DaemonThreads("livecheck", initialize=self._initialize)
+        loop.set_default_executor(threads)
         try:
             loop.run_until_complete(self._main(stopping))
         except Exception as failure:
@@ -95,7 +94,7 @@ class Hosting:
             try:
                 _close(loop)
             finally:
-                executor.shutdown(wait=False, cancel_futures=True)
+                self._leave(threads)
                 self._ended.set()
                 self._ready.set()
 
@@ -130,12 +129,7 @@ class Hosting:
 
     def place(self) -> str:
         """Return where the thread is now, for whoever wonders why it does not end."""
-        frames = sys._current_frames()  # noqa: SLF001 -- there is no other way
-        frame = frames.get(self._thread or 0)
-        if frame is None:
-            return "nowhere"
-        last = traceback.extract_stack(frame)[-1]
-        return f"{last.filename}:{last.lineno} in {last.name}"
+        return place_of(self._thread)
 
     # Inside ---------------------------------------------------------------------------
 
@@ -155,6 +149,14 @@ class Hosting:
                 lambda: self._app.stop(timeout=STOPPING),
                 2 * STOPPING,
             )
+
+    def _leave(self, threads: DaemonThreads) -> None:
+        """Leave threads alone, whatever they do."""
+        threads.shutdown(wait=False, cancel_futures=True)
+        if not threads.wait_idle(_LEFT):
+            self.blocked = threads.places()
+        for place in self.blocked:
+            log.error("Left alone, since it does not end: a thread in %s", place)
 
     async def _end(
         self,

@@ -49,6 +49,10 @@ _SHORT_ID = 15
 _CLOCK = SystemClock()
 
 
+#: How the report of a test begins to say why, if others have ended it.
+CUT_OFF = "cut off after"
+
+
 class State(StrEnum):
     """How an execution ended, or how a case is."""
 

@@ -32,6 +32,7 @@ from pysys_orch.livecheck.access import Access, Refused
 from pysys_orch.livecheck.app import LiveCheck
 from pysys_orch.livecheck.bus import Topic
 from pysys_orch.livecheck.feed import Feed
+from pysys_orch.livecheck.gate import Gate
 from pysys_orch.livecheck.intake import case_of, decoded, signals_of, trigger_of
 from pysys_orch.livecheck.observer import Observer
 from pysys_orch.livecheck.views import CaseView
@@ -56,6 +57,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _BACKLOG = 1024
 _STOP_WITHIN = 2.0
 _BODY_WITHIN = 10.0
+_IDLE_WITHIN = 75.0
 _USER = "livecheck"
 _PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = {**_PLAIN, "Content-Type": "application/json"}
@@ -113,6 +115,7 @@ class Receiver:
         self._max_streams = max_streams
         self._feed: Feed | None = None
         self._runners: list[web.AppRunner] = []
+        self._listeners: list[tuple[asyncio.Server, Gate]] = []
         self._ports: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -123,15 +126,18 @@ class Receiver:
         """Where it is, without the token."""
         return f"http://{_bracketed(self._host)}:{self.port}"
 
-    def url_at(self, host: str) -> str:
-        """Return where it is for who calls this machine so, with the token.
+    def url_at(self, host: str, *, has_token: bool = True) -> str:
+        """Return where it is for who calls this machine so.
 
-        So curl, wget and requests need nothing else.
+        With the token in it curl, wget and requests need nothing else.
 
         Args:
             host: A name or address.
+            has_token: Whether the token is in it.
         """
         port = self._ports.get(host, self.port)
+        if not has_token:
+            return f"http://{_bracketed(host)}:{port}"
         secret = quote(self.token, safe="")
         return f"http://{_USER}:{secret}@{_bracketed(host)}:{port}"
 
@@ -152,6 +158,10 @@ class Receiver:
     async def stop(self) -> None:
         """End, within some seconds: what is under way is answered, streams end."""
         runners, self._runners = self._runners, []
+        listeners, self._listeners = self._listeners, []
+        for listener, gate in listeners:
+            listener.close()
+            gate.close()
         self._ports.clear()
         if self._feed is not None:
             self._feed.close()
@@ -242,6 +252,7 @@ class Receiver:
 
     async def _serve(self, plug: socket.socket, *, needs_token: bool) -> None:
         access = Access(token=self.token, needs_token=needs_token)
+        gate = Gate(name=self._app.name)
         server = web.Application(client_max_size=self._max_body)
         for method, path, handler in (
             ("POST", "/signal", self._signal),
@@ -254,15 +265,22 @@ class Receiver:
         ):
             # A page may be linked to, and what others cannot read may be asked for.
             is_passive = method == "GET" and path != "/events"
-            guarded = _guarded(handler, access, is_passive=is_passive)
+            guarded = _guarded(handler, access, gate, is_passive=is_passive)
             server.router.add_route(method, path, guarded)
             if is_passive:
                 server.router.add_route("HEAD", path, guarded)
         runner = web.AppRunner(
-            server, access_log=None, logger=_http_log, shutdown_timeout=_STOP_WITHIN
+            server,
+            access_log=None,
+            logger=_http_log,
+            shutdown_timeout=_STOP_WITHIN,
+            keepalive_timeout=_IDLE_WITHIN,
         )
         await runner.setup()
-        await web.SockSite(runner, plug, backlog=_BACKLOG).start()
+        gate.open(runner.server)
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(gate, sock=plug, backlog=_BACKLOG)
+        self._listeners.append((listener, gate))
         self._runners.append(runner)
 
     async def _body(self, request: web.Request) -> bytes:
@@ -284,8 +302,11 @@ class Receiver:
         raise Refused(413, why)
 
 
-def _guarded(handler: _Handler, access: Access, *, is_passive: bool) -> _Handler:
+def _guarded(
+    handler: _Handler, access: Access, gate: Gate, *, is_passive: bool
+) -> _Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
+        gate.note_request(request.protocol)
         try:
             access.check(request.headers, is_passive=is_passive)
             return await handler(request)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
-import re
 from typing import Any
 
 from pysys_orch.clock import Clock
+from pysys_orch.livecheck.names import safe_name
 
 log = logging.getLogger("pysys.orch.livecheck")
 
-_UNSAFE = re.compile(r"[^-\w.]+", re.ASCII)
+# What a test has that tells the names of its parts.
+_NAMES = "_livecheckNames"
 
 
 def report_result(
@@ -27,8 +28,8 @@ def report_result(
     """Report a result for a part of a test, as that of a test of its own.
 
     It is in the console, the exit status, and what writers write, and is called
-    ``TEST.PART``. PySys 2.2 has this, but calls it internal: where it is not as
-    expected nothing is reported.
+    ``TEST.PART``, or ``TEST.PART.2`` if the test has such a part already. PySys 2.2 has
+    this, but calls it internal: where it is not as expected nothing is reported.
 
     Args:
         owner: The test.
@@ -47,7 +48,11 @@ def report_result(
     try:
         descriptor = copy.copy(owner.descriptor)
         mode = descriptor.mode
-        name = f"{descriptor.idWithoutMode}.{_UNSAFE.sub('_', part)}"
+        # What writers write has that name, and would take the place of another.
+        taken: set[str] = owner.__dict__.setdefault(_NAMES, set())
+        named = safe_name(part, taken)
+        taken.add(named.casefold())
+        name = f"{descriptor.idWithoutMode}.{named}"
         descriptor.setId(name)
         if mode:
             descriptor.id = f"{name}~{mode}"

@@ -23,7 +23,8 @@ from pysys_orch.livecheck.exceptions import (
     LiveCheckTestTimeout,
 )
 from pysys_orch.livecheck.hooks import EMPTY
-from pysys_orch.livecheck.models import State, TestExecution, TestReport
+from pysys_orch.livecheck.models import CUT_OFF, State, TestExecution, TestReport
+from pysys_orch.livecheck.talk import Talk
 
 log = logging.getLogger("pysys.orch.livecheck")
 
@@ -38,6 +39,7 @@ class RunnerCase(Protocol):
     realtime_logs: bool
     deadlines: Deadlines
     limits: Limits
+    talk: Talk
 
     @property
     def clock(self) -> Clock:
@@ -274,7 +276,7 @@ class TestRunner:
             )
         words, place = _said(failure), None
         if self.state is State.SKIP and isinstance(failure, asyncio.CancelledError):
-            words = f"cut off after {self.runtime or 0.0:.3f} s"
+            words = f"{CUT_OFF} {self.runtime or 0.0:.3f} s"
         elif failure.__traceback__ is not None:
             place = "".join(_frames(failure.__traceback__))
         return TestReport(
@@ -295,11 +297,15 @@ class TestRunner:
             level = logging.INFO
         if not log.isEnabledFor(level):
             return
+        left_out = 0 if is_ok else self.case.talk.due()
+        if left_out is None:
+            return
         ident = self.test.shortident
         took = "" if self.runtime is None else f" after {self.runtime:.3f} s"
         lines = [f"[{ident}] {_line(*each)}" for each in self._lines or ()]
         error = "" if report.error is None else f": {report.error}"
-        lines.append(f"[{ident}] {report.state.value}{took}{error}")
+        more = f" ({left_out} more failed since the last one here)" if left_out else ""
+        lines.append(f"[{ident}] {report.state.value}{took}{error}{more}")
         if report.traceback:
             lines.append(report.traceback.rstrip())
         log.log(level, "%s", "\n".join(lines))

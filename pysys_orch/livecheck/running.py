@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import threading
 from collections import Counter
@@ -25,6 +26,7 @@ from pysys_orch.livecheck.reach import address_for
 from pysys_orch.livecheck.receiver import Receiver
 from pysys_orch.livecheck.store import Store
 from pysys_orch.livecheck.summary import EXECUTED, Summaries
+from pysys_orch.livecheck.troubles import Condition
 from pysys_orch.livecheck.verdict import Seen
 from pysys_orch.livecheck.wire import iso_of
 
@@ -64,6 +66,8 @@ class RunningLiveCheck:
         app: The application. What it has is for its own loop: see `call`.
         receiver: What lets signals in.
         summaries: What became of the cases.
+        number: Which live check of its test it is, from 1.
+        is_judged: Whether its outcomes are told.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class RunningLiveCheck:
         self.app = app
         self.receiver = receiver
         self.summaries = Summaries()
+        self.number = 1
         self.is_judged = False
         self._owner = owner
         self._store = store
@@ -129,6 +134,11 @@ class RunningLiveCheck:
         return self.receiver.url
 
     @property
+    def token(self) -> str:
+        """What lets in whoever is not on this machine: ``Authorization: Bearer``."""
+        return self.receiver.token
+
+    @property
     def urlForContainers(self) -> str:
         """Where containers reach it that are in no network of their own.
 
@@ -136,47 +146,52 @@ class RunningLiveCheck:
         """
         return self.urlFor()
 
-    def urlFor(self, network: Any = "bridge") -> str:
+    def urlFor(self, network: Any = "bridge", *, hasToken: bool = True) -> str:
         """Return where the containers of a network reach it, and have it listen there.
 
         Args:
             network: The network: its name, or what ``self.docker.network()`` returned.
                 ``host`` is that of this machine.
+            hasToken: Whether the token is in the URL; if not, see `token`.
 
         Returns:
-            A URL with the token in it. It listens on the gateway of the network, which
-            only its containers and this machine can reach, not on all addresses.
+            A URL. It listens on the gateway of the network, not on all addresses of
+            this machine. Containers of other networks, and hosts with a route to it,
+            may reach that as well: it is the token that keeps them out.
 
         Raises:
             AbortExecution: It cannot be found out; the test is BLOCKED.
         """
         name = network.getName() if hasattr(network, "getName") else str(network)
         if name == "host":
-            return self.url
+            return self.url if hasToken else self.receiver.url
         try:
             address = address_for(name)
         except OrchError as failure:
             self._owner.abort(BLOCKED, str(failure))
             raise
-        return self.urlAt(address)
+        return self.urlAt(address, hasToken=hasToken)
 
-    def urlAt(self, address: str) -> str:
+    def urlAt(self, address: str, *, hasToken: bool = True) -> str:
         """Return a URL at another address of this machine, and have it listen there.
 
         Args:
             address: The address.
+            hasToken: Whether the token is in the URL; if not, see `token`.
 
         Returns:
-            A URL with the token in it.
+            A URL.
 
         Raises:
             AbortExecution: It cannot listen there; the test is BLOCKED.
         """
         try:
-            return self.call(self.receiver.listen_on(address))
+            self.call(self.receiver.listen_on(address))
         except OrchError as failure:
             self._owner.abort(BLOCKED, str(failure))
             raise
+
+        return self.receiver.url_at(address, has_token=hasToken)
 
     # What is in it --------------------------------------------------------------------
 
@@ -305,6 +320,17 @@ class RunningLiveCheck:
 
     # Its end --------------------------------------------------------------------------
 
+    def drain(self, within: float) -> None:
+        """Take no more tests, and let those that are executed end.
+
+        Args:
+            within: Seconds that they may take.
+        """
+        if not self._is_stopped and not self._owner.isRunnerAborting:
+            # What keeps them from it is found when it is stopped.
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                self.call(self.app.drain(within), timeout=within + _STARTING)
+
     def stop(self) -> None:
         """End it, within a bound: all that was reported is written then.
 
@@ -356,9 +382,14 @@ class RunningLiveCheck:
     # Inside ---------------------------------------------------------------------------
 
     def _take_down(self) -> None:
-        """Take down what the cases remember, which is not of this run."""
+        """Take down what the cases have seen in this process, but not in this run.
+
+        What they remember of others is theirs: a case that is added later is not
+        recalled yet.
+        """
         self._before = {
-            name: case.total_by_state.copy() for name, case in self.app.cases.items()
+            name: case.total_by_state - case.recalled_by_state
+            for name, case in self.app.cases.items()
         }
 
     async def _on_report(self, _key: str, message: dict[str, Any]) -> None:
@@ -375,8 +406,17 @@ class RunningLiveCheck:
         before = self._before.get(case.name, Counter())
         for state in EXECUTED:
             # A case may keep its reports to itself, but not how its tests ended.
-            count = case.total_by_state[state] - before[state]
+            earlier = case.recalled_by_state[state] + before[state]
+            count = case.total_by_state[state] - earlier
             summary.counts[state] = max(summary.counts[state], count)
+        # Nor that it was in trouble.
+        troubles = {
+            State.STALL: (Condition.STALLED,),
+            State.FAIL: (Condition.FAILING, Condition.DOWN),
+        }
+        for state, conditions in troubles.items():
+            entered = sum(case.entered[each] for each in conditions)
+            summary.told[state] = max(summary.told[state], entered)
         trouble = case.health.troubles.of(case.condition)
         file = self.evidence_of(case.name)
         return Seen(
@@ -441,6 +481,10 @@ class RunningLiveCheck:
         # In a cleanup PySys has waited already, unless it is in a hurry.
         has_waited = owner.isCleanupInProgress and not owner.isRunnerAborting
         if self._hosting.wait_ended(_NO_MORE if has_waited else _ENDING):
+            if self._hosting.blocked:
+                places = ", ".join(self._hosting.blocked)
+                words = f"the live check does not end: a thread of it is in {places}"
+                self._say(TIMEDOUT, words)
             return
         self._thread.joinTimeoutSecs = _NO_MORE
         words = f"the live check does not end: it is in {self._hosting.place()}"

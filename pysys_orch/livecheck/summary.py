@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pysys_orch.livecheck.models import State, TestReport
+from pysys_orch.livecheck.models import CUT_OFF, State, TestReport
 from pysys_orch.livecheck.spread import Meter
 from pysys_orch.livecheck.thresholds import PERCENTILES
 
@@ -53,6 +53,8 @@ class Summary:
             that it was well again.
         first: The first test of each state that did not pass.
         first_told: The first of these for the case as a whole.
+        cut_off: How many tests had not ended when the live check did.
+        first_cut_off: The first of these.
         runtime: How long tests took that passed.
         latency: How long signals were waited for that came.
         signals: The same for each of them, by its name.
@@ -62,6 +64,8 @@ class Summary:
     told: Counter[State] = field(default_factory=Counter)
     first: dict[State, Failure] = field(default_factory=dict)
     first_told: dict[State, Failure] = field(default_factory=dict)
+    cut_off: int = 0
+    first_cut_off: Failure | None = None
     runtime: Meter = field(default_factory=Meter)
     latency: Meter = field(default_factory=Meter)
     signals: dict[str, Meter] = field(default_factory=dict)
@@ -77,6 +81,9 @@ class Summary:
             first[state] = Failure.of(report, line)
         if report.test is None:
             return
+        if state is State.SKIP and (report.error or "").startswith(CUT_OFF):
+            self.cut_off += 1
+            self.first_cut_off = self.first_cut_off or Failure.of(report, line)
         if state is State.PASS and report.runtime is not None:
             self.runtime.add(report.runtime)
         for name, seconds in report.signal_latency.items():
@@ -110,6 +117,7 @@ class Summary:
             if executed:
                 found[f"{name}_ratio"] = count / executed
         found["skip_count"] = self.counts[State.SKIP]
+        found["cut_off_count"] = self.cut_off
         found["stall_count"] = self.told[State.STALL]
         found["suite_failure_count"] = self.told[State.FAIL]
         found |= _named("runtime", self.runtime)

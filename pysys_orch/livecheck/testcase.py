@@ -23,7 +23,7 @@ from pysys_orch.livecheck.results import report_result
 from pysys_orch.livecheck.running import LOOPBACK, RunningLiveCheck
 from pysys_orch.livecheck.store import Store
 from pysys_orch.livecheck.thresholds import thresholds_of
-from pysys_orch.livecheck.verdict import Judgement, Result, Seen, judge
+from pysys_orch.livecheck.verdict import RANKS, Judgement, Result, Seen, judge
 
 log = logging.getLogger("pysys.orch.livecheck")
 
@@ -96,6 +96,7 @@ class LiveCheckFront:
                 store=store,
                 needs_token=token is not None,
             )
+            live.number = self._count
             live.start()
         except (OrchError, OSError) as failure:
             self._block(failure)
@@ -114,23 +115,27 @@ class LiveCheckFront:
         thresholds: Mapping[str, str] | None = None,
         allowUnused: Sequence[str] = (),
         resultsPerCase: bool = False,
+        endWithin: float = 10.0,
     ) -> bool:
         """End a live check, and add an outcome for each of its cases.
 
         A case is PASSED if all tests of it that were executed have passed, FAILED if
         one has failed, TIMEDOUT if one waited in vain or none came for too long
-        (stalled), and BLOCKED if one raised anything else; the worst counts. It is
-        FAILED if it never ran, and PASSED if all were skipped. Whatever went wrong at
-        any time counts, unless a threshold says how much of that may be.
+        (stalled), or one had not ended in the end, and BLOCKED if one raised anything
+        else; the worst counts. It is FAILED if it never ran, and PASSED if all were
+        skipped. Whatever went wrong at any time counts, unless a threshold says how
+        much of that may be.
 
         Args:
-            live: What goes on. Tests that are still executed are cut off and count as
-                skipped; `RunningLiveCheck.waitForIdle` has them end before.
+            live: What goes on.
             thresholds: Figures that decide, as ``{"Checkout.failure_ratio": "<0.01",
                 "*.runtime_p99_ms": "<500"}``.
             allowUnused: Names of cases that need not run.
             resultsPerCase: Whether each case has a result of its own, in the console,
-                the exit status and for writers, as if it were a test.
+                the exit status and for writers, as if it were a test. This test has
+                the worst of them, too: its files are evidence.
+            endWithin: Seconds for which tests that are executed may still go on; new
+                ones are skipped meanwhile.
 
         Returns:
             Whether all of them passed.
@@ -139,7 +144,8 @@ class LiveCheckFront:
             AbortExecution: There is no such case or figure: the test is BLOCKED.
         """
         owner = self._owner
-        live.is_judged = True
+        is_first, live.is_judged = not live.is_judged, True
+        live.drain(endWithin)
         live.stop()
         names = {name: each.signals for name, each in live.app.cases.items()}
         try:
@@ -152,10 +158,10 @@ class LiveCheckFront:
             judge(seen, limits, may_be_unused=seen.name in allowUnused)
             for seen in every
         ]
-        told = 0
+        told: list[Judgement] = []
         for each in judgements:
             if resultsPerCase and self._has_result(live, each):
-                told += 1
+                told.append(each)
                 continue
             # PySys takes a test for skipped that has one part that was.
             is_good = each.result in _GOOD
@@ -164,11 +170,17 @@ class LiveCheckFront:
             )
             owner.addOutcome(outcome, each.words, callRecord=_record(live, each))
         if told:
-            words = f"{told} cases have results of their own"
-            owner.addOutcome(pysys.constants.PASSED, words)
-        if not owner.getOutcome().isFailure():
+            bad = [each for each in told if each.result not in _GOOD]
+            worst = max((each.result for each in bad), key=RANKS.index, default=None)
+            words = f"{len(told)} cases have results of their own"
+            words += f", {len(bad)} of them not passed" if bad else ""
+            outcome = getattr(pysys.constants, worst or Result.PASSED)
+            owner.addOutcome(outcome, words)
+        if is_first:
+            good = {each.case for each in judgements if each.result in _GOOD}
             for seen in every:
-                self._report_figures(seen)
+                if seen.name in good and not owner.getOutcome().isFailure():
+                    self._report_figures(live, seen)
         return all(each.result in _GOOD for each in judgements)
 
     # Inside ---------------------------------------------------------------------------
@@ -189,7 +201,9 @@ class LiveCheckFront:
             place = state
             if place is None:
                 place = owner.project.getProperty("livecheckState", "")
-            name = str(options.get("name", owner.descriptor.id))
+            # Each live check of a test has a memory of its own.
+            number = f" {self._count + 1}" if self._count else ""
+            name = str(options.get("name", f"{owner.descriptor.id}{number}"))
             store = None
             if place:
                 file = place
@@ -217,11 +231,11 @@ class LiveCheckFront:
             record=_record(live, judgement),
         )
 
-    def _report_figures(self, seen: Seen) -> None:
+    def _report_figures(self, live: RunningLiveCheck, seen: Seen) -> None:
         # PySys wants keys that no other test has, nor this one in another mode.
         parts = [self._owner.descriptor.id, seen.name]
-        if self._count > 1:
-            parts.insert(1, str(self._count))
+        if live.number > 1:
+            parts.insert(1, str(live.number))
         name = " ".join(parts)
         summary = seen.summary
         figures = {"runtime": summary.figures()}

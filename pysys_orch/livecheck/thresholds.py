@@ -25,6 +25,7 @@ FIGURES = (
     "executed",
     *(f"{each}_count" for each in COUNTS),
     *(f"{each}_ratio" for each in COUNTS if each != "skip"),
+    "cut_off_count",
     "stall_count",
     "suite_failure_count",
     *(f"{time}_{percentile}_ms" for time in TIMES for percentile in PERCENTILES),
@@ -78,7 +79,8 @@ class Threshold:
         """Return whether it is for this threshold to say how much of that may be.
 
         Args:
-            kind: ``fail``, ``error``, ``timeout``, ``stall`` or ``suite_failure``.
+            kind: ``fail``, ``error``, ``timeout``, ``cut_off``, ``stall`` or
+                ``suite_failure``.
         """
         if self.limit.comparison not in _UPPER:
             return False

@@ -87,13 +87,14 @@ def judge(
     mine = [each for each in thresholds if _is_about(each, seen)]
     found = [
         *_of_tests(seen, mine),
+        *_of_the_rest(seen, mine),
         *_of_the_case(seen, mine),
         *_of_figures(seen, mine),
     ]
     counts = _counts(summary)
     if found:
         words = "; ".join(each.words for each in found)
-        worst = max(found, key=lambda each: _RANKS.index(each.result))
+        worst = max(found, key=lambda each: RANKS.index(each.result))
         where = ""
         if seen.evidence:
             line = "" if worst.line is None else f":{worst.line}"
@@ -109,7 +110,10 @@ def judge(
     return Judgement(name, Result.FAILED, f"{name}: never ran: no test was triggered")
 
 
-_RANKS = (Result.FAILED, Result.TIMED_OUT, Result.BLOCKED)
+# Who has a way of their own to tell may not have told it here.
+_UNTOLD = "no report says why"
+
+RANKS = (Result.FAILED, Result.TIMED_OUT, Result.BLOCKED)
 
 
 def _is_about(threshold: Threshold, seen: Seen) -> bool:
@@ -138,7 +142,7 @@ def _of_tests(seen: Seen, mine: Sequence[Threshold]) -> list[Judgement]:
     if not bad:
         return []
     failures = [summary.first[state] for state in bad if state in summary.first]
-    result = max((RESULTS[state] for state in bad), key=_RANKS.index)
+    result = max((RESULTS[state] for state in bad), key=RANKS.index)
     worst = next((each for each in failures if RESULTS[each.state] is result), None)
     words = _counts(summary)
     if worst is not None:
@@ -148,23 +152,38 @@ def _of_tests(seen: Seen, mine: Sequence[Threshold]) -> list[Judgement]:
     return [Judgement(seen.name, result, words, line)]
 
 
+def _of_the_rest(seen: Seen, mine: Sequence[Threshold]) -> list[Judgement]:
+    """Return what comes of tests that had not ended: they have waited in vain."""
+    summary, first = seen.summary, seen.summary.first_cut_off
+    if not summary.cut_off or _is_tolerated("cut_off", seen, mine):
+        return []
+    tests = "1 test" if summary.cut_off == 1 else f"{summary.cut_off} tests"
+    words = f"{tests} had not ended in the end"
+    if first is not None:
+        words += f", as {first.ident}: {first.words}"
+    line = None if first is None else first.line
+    return [Judgement(seen.name, Result.TIMED_OUT, words, line)]
+
+
 def _of_the_case(seen: Seen, mine: Sequence[Threshold]) -> list[Judgement]:
     """Return what comes of the case as a whole: of silence, and of its own policy."""
     summary, name, condition = seen.summary, seen.name, seen.condition
     found = []
     stalled = summary.first_told.get(State.STALL)
     is_stalled = condition is Condition.STALLED
-    if is_stalled or (stalled is not None and not _is_tolerated("stall", seen, mine)):
-        why = seen.why if stalled is None else stalled.words
+    has_stalled = summary.told[State.STALL] > 0
+    if is_stalled or (has_stalled and not _is_tolerated("stall", seen, mine)):
+        why = (seen.why or _UNTOLD) if stalled is None else stalled.words
         over = "" if is_stalled else ", though it was well again"
         line = None if stalled is None else stalled.line
         words = f"stalled: {why}{over}"
         found.append(Judgement(name, Result.TIMED_OUT, words, line))
     failed = summary.first_told.get(State.FAIL)
     is_failing = condition in {Condition.FAILING, Condition.DOWN}
-    is_bad = failed is not None and not _is_tolerated("suite_failure", seen, mine)
+    has_failed = summary.told[State.FAIL] > 0
+    is_bad = has_failed and not _is_tolerated("suite_failure", seen, mine)
     if is_failing or is_bad:
-        why = seen.why if failed is None else failed.words
+        why = (seen.why or _UNTOLD) if failed is None else failed.words
         over = "" if is_failing else ", though it was well again"
         line = None if failed is None else failed.line
         words = f"failing as a whole: {why}{over}"

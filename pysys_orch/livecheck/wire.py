@@ -21,7 +21,7 @@ _DEEPEST = 20
 # Writing.
 
 
-def json_text(said: Mapping[str, Any]) -> str:
+def json_text(said: object) -> str:
     """Return as a text what `as_json` of a model says.
 
     The arguments of executions and the values of signals are a user's: of what JSON

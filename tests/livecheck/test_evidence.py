@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysys_orch.livecheck.evidence import Evidence, safe_name
+from pysys_orch.livecheck.evidence import Evidence, line_of, safe_name
+from tests.docker.owned import eventually
 
 
 def lines(file: Path) -> list[object]:
@@ -106,3 +108,65 @@ def test_a_plain_name_stays_as_it_is() -> None:
     """Users look for it."""
     assert safe_name("Shop.Checkout-2") == "Shop.Checkout-2.jsonl"
     assert safe_name("../etc/passwd") == "_etc_passwd.jsonl"
+
+
+def breaks() -> None:
+    raise ValueError("broken")
+
+
+def test_what_ends_the_writing_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it was: nobody takes for complete what is not."""
+    evidence = Evidence(tmp_path / "livecheck", initialize=breaks)
+    assert evidence.add("a", {}, is_ok=True) == 1
+    assert not evidence.close()
+    assert "broken" in caplog.text
+
+
+def test_files_are_bounded_in_bytes(tmp_path: Path) -> None:
+    """Failures have as much room again; what is left out is counted."""
+    evidence = Evidence(tmp_path, most_bytes=1000)
+
+    def is_full(state: str, *, is_ok: bool) -> bool:
+        return evidence.add("a", {"state": state * 100}, is_ok=is_ok) is None
+
+    for state, is_ok in (("P", True), ("F", False)):
+        eventually(partial(is_full, state, is_ok=is_ok), what="the file is full")
+    assert evidence.close()
+    text = (tmp_path / "a.jsonl").read_text()
+    states = [json.loads(line)["state"][0] for line in text.splitlines()]
+    assert states.count("P") >= 9
+    assert states.count("F") >= 9
+    assert evidence.omitted() == {"a": 2}
+
+
+def test_a_line_is_not_as_long_as_somebody_likes() -> None:
+    """Of what is too long there is a part; the rest is as it was."""
+    huge = "x" * 1_000_000
+    test = {
+        "id": huge,
+        "timestamp": "2026-01-01T00:00:00Z",
+        "test_args": [1, huge, {"deep": [huge]}, *range(1000)],
+        "test_kwargs": {"a": huge, "b": 2},
+    }
+    report = {"state": "FAIL", "error": huge, "traceback": huge + "END", "test": test}
+    line = line_of(report)
+    assert len(line) < 60_000
+    found = json.loads(line)
+    assert found["state"] == "FAIL"
+    assert found["error"] == "x" * 2000 + "[...]"
+    assert found["traceback"].startswith("[...]x")
+    assert found["traceback"].endswith("xEND")
+    assert found["test"]["timestamp"] == test["timestamp"]
+    assert found["test"]["test_args"][0] == 1
+    assert found["test"]["test_args"][-1] == "[...]"
+    assert found["test"]["test_kwargs"] == {"a": "x" * 2000 + "[...]", "b": 2}
+    assert report["error"] == huge
+
+
+def test_a_line_of_usual_length_is_as_it_was() -> None:
+    """With all of its arguments."""
+    test = {"id": "o-1", "test_args": list(range(1000)), "test_kwargs": {}}
+    report = {"error": "no", "traceback": None, "test": test}
+    assert json.loads(line_of(report)) == report

@@ -206,10 +206,12 @@ def test_each_case_has_its_own_outcome_and_may_have_a_result(tmp_path: Path) -> 
     status = shop.project.run("--printLogs", "ALL")
     results = shop.project.results()
     assert {name: each.outcome for name, each in results.items()} == {
-        "shop": "PASSED",
+        "shop": "FAILED",
         "shop.Says": "FAILED",
         "shop.Other": "PASSED",
     }, shop.project.said()
+    words = "2 cases have results of their own, 1 of them not passed"
+    assert results["shop"].reason == words
     assert "what was sent never came" in results["shop.Says"].reason
     assert status == 2
     names = {each.name for each in (tmp_path / "junit").iterdir()}
@@ -227,11 +229,100 @@ def test_a_result_says_what_a_test_would(tmp_path: Path) -> None:
     )
     said = shop.run()
     assert {name: it.outcome for name, it in shop.project.results().items()} == {
-        "shop": "PASSED",
+        "shop": "TIMED OUT",
         "shop.Says": "SKIPPED",
         "shop.Late": "TIMED OUT",
         "shop.Unused": "FAILED",
     }, said
+
+
+def test_a_test_that_waits_in_vain_when_all_is_over_did_not_pass(
+    tmp_path: Path,
+) -> None:
+    """However long it would have waited still; one that ends soon has its time."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        class Soon(Case):
+            async def run(self):
+                await asyncio.sleep(0.5)
+
+        self.live = self.startLiveCheck(cases=[Checkout, Soon])
+        self.live.call(self.live.case(Soon).trigger())
+        for id in ("o-1", "o-2"):
+            self.live.call(self.live.case(Checkout).trigger(id, id))
+        """,
+        "self.assertLiveCheck(self.live, endWithin=1)",
+    )
+    said = shop.run()
+    outcome, reason = shop.outcome()
+    assert outcome == "TIMED OUT", said
+    assert re.fullmatch(
+        r"Checkout: 2 tests had not ended in the end, as o-[12]: cut off after "
+        r"\d\.\d+ s, see livecheck/Checkout.jsonl:\d",
+        reason,
+    ), reason
+    assert "Soon: 1 of 1 tests passed" in said
+
+
+def test_what_had_not_ended_may_be_tolerated(tmp_path: Path) -> None:
+    """Where traffic never ends, some of it is always on its way."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        self.live = self.startLiveCheck(cases=[Checkout])
+        self.live.call(self.live.case(Checkout).trigger("o-1", "o-1"))
+        """,
+        "self.assertLiveCheck(self.live, endWithin=0,"
+        " thresholds={'Checkout.cut_off_count': '<=1'})",
+    )
+    said = shop.run()
+    assert shop.outcome()[0] == "PASSED", said
+
+
+def test_trouble_counts_that_no_report_tells_of(tmp_path: Path) -> None:
+    """Who overrides a hook tells somebody else, as a pager."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        class Paged(Says):
+            max_consecutive_failures = 2
+            state_transition_delay = 0
+
+            async def on_suite_fail(self, exc, new_state=State.FAIL):
+                pass
+
+        self.live = self.startLiveCheck(cases=[Paged])
+        self.say(self.live, "FAIL", "FAIL", "PASS", "PASS", case="Paged")
+    """,
+        "self.assertLiveCheck(self.live, thresholds={'Paged.fail_count': '<5'})",
+    )
+    said = shop.run()
+    outcome, reason = shop.outcome()
+    assert outcome == "FAILED", said
+    assert "failing as a whole: no report says why, though it was well again" in reason
+
+
+def test_a_test_may_have_several_live_checks(tmp_path: Path) -> None:
+    """Each has figures, files and a memory of its own, and is judged once."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        self.live = self.startLiveCheck(cases=[Says], state="live.db")
+        self.other = self.startLiveCheck(cases=[Says], state="live.db")
+        self.say(self.live, "PASS")
+        self.say(self.other, "PASS", "PASS")
+        """,
+        "self.assertLiveCheck(self.live)\n"
+        "self.assertLiveCheck(self.other)\n"
+        "self.assertLiveCheck(self.live)",
+    )
+    said = shop.run()
+    assert shop.outcome()[0] == "PASSED", said
+    assert "Says: 1 of 1 tests passed" in said
+    assert "Says: 2 of 2 tests passed" in said
+    files = {each.parent.name for each in (tmp_path / "shop").rglob("Says.jsonl")}
+    assert files == {"livecheck", "livecheck.2"}
 
 
 def test_such_results_are_those_of_their_mode_and_cycle(tmp_path: Path) -> None:

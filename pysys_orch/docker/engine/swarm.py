@@ -436,7 +436,7 @@ def judge_tasks(
     return Judgement(
         surplus=len(surplus),
         done=tuple(done),
-        failure=_failure(failed, over=over, update=update),
+        failure=_failure(failed, over=over, update=update, tasks=tasks),
         failed=failed[-1] if failed else None,
         stuck=min(stuck, default=""),
         others=in_words([*waiting, *failed]),
@@ -507,13 +507,26 @@ def _remove_all(engine: Engine, containers: Sequence[Resource]) -> list[DockerEr
     return [each for each in answers if each is not None]
 
 
-def _failure(failed: Sequence[Json], *, over: bool, update: Json | None) -> str:
+def _failure(
+    failed: Sequence[Json],
+    *,
+    over: bool,
+    update: Json | None,
+    tasks: Sequence[Json],
+) -> str:
     """Return why a service will not do what was asked for, or nothing."""
     state = str((update or {}).get("State", ""))
     if state in _STOPPED_UPDATES:
         said = _one_line((update or {}).get("Message", ""))
         told = f"its update {_STOPPED_UPDATES[state]} ({said})"
-        return f"{told}: {_ending(failed[-1])}" if failed else told
+        # Once it is rolled back, what has failed is no task of what is wanted now.
+        named = [
+            each
+            for each in tasks
+            if each["ID"] in said and each["Status"]["State"] in _FAILED
+        ]
+        culprits = [*named, *failed]
+        return f"{told}: {_ending(culprits[-1])}" if culprits else told
     if not failed:
         return ""
     last = failed[-1]

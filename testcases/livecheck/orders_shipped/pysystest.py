@@ -1,6 +1,6 @@
 __pysys_title__ = r""" Live check - a container that posts its signals with busybox wget passes """
-__pysys_purpose__ = r""" It reaches the receiver at the gateway of its network, with the token in the URL; nobody does without the
-	token, and nobody at another address of this machine. """
+__pysys_purpose__ = r""" It reaches the receiver at the gateway of its network, with the token in the URL; without the token
+	it answers nothing there but 401. """
 
 import json
 import pathlib

@@ -1,5 +1,5 @@
 __pysys_title__ = r""" Live check - a container that answers wrong now and then fails, unless that is tolerated """
-__pysys_purpose__ = r""" Each case has a result of its own if that is wanted. """
+__pysys_purpose__ = r""" A threshold tolerates a tenth of wrong answers; a stricter one does not. """
 
 from pysys.constants import *
 

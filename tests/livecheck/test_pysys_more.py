@@ -1,0 +1,114 @@
+"""What becomes of a PySys test that watches, in cases that are rarer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.livecheck.shop import Shop
+
+SAYS = "self.live = self.startLiveCheck(cases=[Says])\nself.say(self.live, {})"
+
+
+def test_what_a_late_case_remembers_is_not_of_this_run(tmp_path: Path) -> None:
+    """A case that is added while it runs, and does not run, never ran."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        for n in (1, 2):
+            self.live = live = self.startLiveCheck(
+                cases=[Other], state=os.path.join(self.output, "state.db"), name="x")
+            async def add():
+                return live.app.add_case(Says)
+            case = live.call(add())
+            live.call(live.case("Other").trigger())
+            if n == 1:
+                self.say(live, "PASS", "PASS", "PASS")
+                live.stop()
+            live.waitUntil(lambda: case.total_by_state[State.PASS] == 3)
+            if n == 2:
+                live.waitForIdle()
+        """,
+    )
+    said = shop.run()
+    assert shop.outcome() == ("FAILED", "Says: never ran: no test was triggered"), said
+    assert "Other: 1 of 1 tests passed" in said
+
+
+def test_no_result_takes_the_place_of_another(tmp_path: Path) -> None:
+    """Cases whose names differ in what names of files cannot have, or not at all."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        self.lives = []
+        for _ in range(2):
+            app = LiveCheck()
+            app.add_case(Says, name="pay ä")
+            app.add_case(Says, name="pay ü")
+            live = self.startLiveCheck(app=app)
+            self.say(live, "FAIL", case="pay ä")
+            self.say(live, "PASS", case="pay ü")
+            self.lives.append(live)
+        """,
+        """
+        for live in self.lives:
+            self.assertLiveCheck(live, resultsPerCase=True)
+        """,
+    )
+    said = shop.run()
+    results = shop.project.results()
+    del results["shop"]
+    assert {name: each.outcome for name, each in results.items()} == {
+        "shop.pay_": "FAILED",
+        "shop.pay_.2": "PASSED",
+        "shop.pay_.3": "FAILED",
+        "shop.pay_.4": "PASSED",
+    }, said
+
+
+def test_a_call_that_blocks_a_thread_is_named_and_left_alone(tmp_path: Path) -> None:
+    """The run is over long before the call is."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        class Blocks(Case):
+            async def run(self):
+                await asyncio.to_thread(threading.Event().wait, 600)
+        self.live = live = self.startLiveCheck(cases=[Says, Blocks])
+        self.say(live, "PASS")
+        live.call(live.case("Blocks").trigger())
+        live.stop()
+        """
+    )
+    said = shop.run()
+    outcome, reason = shop.outcome()
+    assert outcome == "TIMED OUT", said
+    assert "the live check does not end: a thread of it is in " in reason
+    assert " in wait" in reason
+    assert "Left alone, since it does not end: a thread in " in said
+    assert len(shop.reports("Says")) == 1
+
+
+def test_the_token_is_known_beside_a_url_without_it(tmp_path: Path) -> None:
+    """For who wants it in a header, and no secret in a URL."""
+    shop = Shop(tmp_path)
+    shop.test(
+        SAYS.format('"PASS"')
+        + """
+live = self.live
+url = live.urlAt("127.0.0.2", hasToken=False)
+assert live.token not in url
+assert url.startswith("http://127.0.0.2:")
+assert live.urlAt("127.0.0.2") == url.replace("//", f"//livecheck:{live.token}@")
+assert live.urlFor("host", hasToken=False) == live.receiver.url
+for token, expected in ((live.token, 200), ("wrong", 401)):
+    request = urllib.request.Request(
+        url + "/cases", headers={"Authorization": f"Bearer {token}"})
+    try:
+        status = urllib.request.urlopen(request, timeout=10).status
+    except urllib.error.HTTPError as failure:
+        status = failure.code
+    assert status == expected
+"""
+    )
+    said = shop.run()
+    assert shop.outcome()[0] == "PASSED", said
