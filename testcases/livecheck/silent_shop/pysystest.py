@@ -14,9 +14,8 @@ class PySysTest(ShopTest):
 		app = LiveCheck('shop')
 		case = app.add_case(Checkout, warn_stalled_after=5)
 		self.live = self.startLiveCheck(app=app)
-		shop = self.open(self.live)
+		self.open(self.live, ORDERS=str(ORDERS))
 		self.live.waitForCount(Checkout, State.PASS, ORDERS)
-		shop.pause()
 		self.live.waitUntil(lambda: case.status is State.STALL, what='silence')
 
 	def validate(self):
