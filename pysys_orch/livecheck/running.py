@@ -329,7 +329,7 @@ class RunningLiveCheck:
         if not self._is_stopped and not self._owner.isRunnerAborting:
             # What keeps them from it is found when it is stopped.
             with contextlib.suppress(TimeoutError, RuntimeError):
-                self.call(self.app.drain(within), timeout=within + _STARTING)
+                self.call(self.app.drain(within), timeout=within + 1)
 
     def stop(self) -> None:
         """End it, within a bound: all that was reported is written then.

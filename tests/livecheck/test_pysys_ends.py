@@ -100,7 +100,8 @@ def test_what_blocks_the_loop_is_named_and_left_alone(tmp_path: Path) -> None:
             live.call(live.case("Blocks").trigger(), timeout=0.3)
         except TimeoutError as failure:
             self.log.info("in time: %s", failure)
-        """
+        """,
+        "self.assertLiveCheck(self.live, endWithin=0)",
     )
     said = shop.run()
     outcome, reason = shop.outcome()
