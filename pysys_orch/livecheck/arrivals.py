@@ -20,7 +20,7 @@ log = logging.getLogger("pysys.orch.livecheck")
 KEPT = 100_000
 
 #: How many tests that ended are remembered, at most.
-ENDED = 1000
+ENDED = 500
 
 _LOG_EACH = 10_000
 _FOR_EVER = float("inf")

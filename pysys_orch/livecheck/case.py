@@ -39,7 +39,7 @@ from pysys_orch.livecheck.exceptions import (
 )
 from pysys_orch.livecheck.health import Health, step, unheard
 from pysys_orch.livecheck.history import Histories, median
-from pysys_orch.livecheck.hooks import CaseHooks
+from pysys_orch.livecheck.hooks import CaseHooks, is_defined
 from pysys_orch.livecheck.host import Host
 from pysys_orch.livecheck.models import (
     SignalEvent,
@@ -583,7 +583,9 @@ class Case(CaseHooks, CaseOptions):
         self._teller.put(notices)
         self._remember()
         try:
-            await self._call_outcome(runner, state, exc)
+            # Of these there are very many: what nobody defined is not called.
+            if exc is not None or is_defined(self.on_test_pass):
+                await self._call_outcome(runner, state, exc)
         finally:
             # Also if it is cut off: no test is without a report, and no trouble untold.
             try:
@@ -623,9 +625,9 @@ class Case(CaseHooks, CaseOptions):
             await runner.call_hook(self.on_test_error, runner, exc)
 
     def _step(self, event: Event) -> tuple[Notice, ...]:
-        before = self.health.condition
-        self.health, notices = step(self.health, event, self.policy)
-        if self.health.condition is not before:
+        before = self.health
+        self.health, notices = step(before, event, self.policy)
+        if not self.health.is_same(before):
             self.entered[self.health.condition] += 1
         self._show()
         return notices

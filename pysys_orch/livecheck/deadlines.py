@@ -15,7 +15,7 @@ from typing import Protocol
 from pysys_orch.clock import Clock
 from pysys_orch.livecheck.bounds import AGAIN
 
-_FEW = 64
+_FEW = 16
 
 
 class Bounded(Protocol):

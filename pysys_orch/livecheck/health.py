@@ -75,6 +75,13 @@ class Health(NamedTuple):
             return self.troubles.condition
         return Condition.UNKNOWN if self.last is State.INIT else Condition.HEALTHY
 
+    def is_same(self, other: Health) -> bool:
+        """Return whether the same is wrong with it as with another one."""
+        # Nearly always nothing that could make a difference has changed.
+        if self.troubles is other.troubles and self.last is other.last:
+            return True
+        return self.condition is other.condition
+
     @property
     def is_flapping(self) -> bool:
         """Whether it changes all the time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ class CaseHooks:
         """Learn that a test passed."""
 
 
-#: Those that do nothing, as most do: what is not defined need not be called.
-EMPTY = frozenset(
+_EMPTY = frozenset(
     {
         CaseHooks.on_test_start,
         CaseHooks.on_test_skipped,
@@ -61,3 +61,8 @@ EMPTY = frozenset(
         CaseHooks.on_test_pass,
     }
 )
+
+
+def is_defined(hook: Callable[..., Awaitable[None]]) -> bool:
+    """Return whether somebody has defined a hook: those of `CaseHooks` do nothing."""
+    return getattr(hook, "__func__", None) not in _EMPTY

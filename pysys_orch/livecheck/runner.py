@@ -22,7 +22,7 @@ from pysys_orch.livecheck.exceptions import (
     LiveCheckTestSkipped,
     LiveCheckTestTimeout,
 )
-from pysys_orch.livecheck.hooks import EMPTY
+from pysys_orch.livecheck.hooks import is_defined
 from pysys_orch.livecheck.models import CUT_OFF, State, TestExecution, TestReport
 from pysys_orch.livecheck.talk import Talk
 
@@ -217,7 +217,8 @@ class TestRunner:
         before = 0 if task is None else task.cancelling()
         case.deadlines.add(self.started + left, self)
         try:
-            await self.call_hook(case.on_test_start, self)
+            if is_defined(case.on_test_start):
+                await self.call_hook(case.on_test_start, self)
             args, kwargs = case.arguments(test)
             await case.run(*args, **kwargs)
         except (AssertionError, LiveCheckTestFailed) as failure:
@@ -265,7 +266,7 @@ class TestRunner:
         self, hook: Callable[..., Awaitable[None]], *args: object
     ) -> None:
         """Call a hook; what it raises is logged, and it may take `HOOK_WITHIN`."""
-        if getattr(hook, "__func__", None) not in EMPTY:
+        if is_defined(hook):
             await guarded(self, hook, *args, limits=self.case.limits)
 
     def _made_report(self) -> TestReport:
