@@ -10,7 +10,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -283,3 +291,36 @@ def command_line(
     if unknown := set(arguments.names) - set(names):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {listed}")
     return arguments
+
+
+def run_all(
+    benchmarks: Mapping[str, Callable[[], Iterator[Report]]], names: Iterable[str]
+) -> tuple[list[Report], int]:
+    """Run benchmarks, and print what each of them reports as soon as it does.
+
+    One that breaks does not keep the others from being measured.
+
+    Args:
+        benchmarks: What there is to measure.
+        names: What of it to measure; nothing is all of it.
+
+    Returns:
+        The reports, and the exit status.
+    """
+    reports: list[Report] = []
+    broken = 0
+    begin = time.monotonic()
+    for name in names or benchmarks:
+        try:
+            for report in benchmarks[name]():
+                reports.append(report)
+                print(f"\n{report}", flush=True)
+        except Exception:  # noqa: BLE001 -- the others are measured all the same
+            traceback.print_exc()
+            broken += 1
+    if len(reports) > 1:
+        print("\n## Bars\n")
+        for report in reports:
+            print(f"{report.title}", *report.bars, sep="\n  ")
+    print(f"\n{time.monotonic() - begin:.0f} s altogether")
+    return reports, 1 if broken else 0

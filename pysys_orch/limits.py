@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+
+from pysys_orch.inputs import nearest
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -53,3 +55,37 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.comparison} {self.number:g}"
+
+
+def read_threshold(
+    said: str, limit: str, *, what: str, figures: Collection[str]
+) -> tuple[str, str, Limit]:
+    """Read a threshold, as ``"write.response_p99_ms": "<50"``.
+
+    Args:
+        said: What it is about, a dot, and a figure.
+        limit: What that has to be within.
+        what: What it can be about, as ``an event``.
+        figures: What there is a figure for.
+
+    Returns:
+        What it is about, the figure, and the limit.
+
+    Raises:
+        ValueError: It says nothing.
+    """
+    about, dot, figure = said.rpartition(".")
+    if not dot or not about:
+        message = (
+            f"threshold {said!r} has to be the name of {what} or *, a dot, and a figure"
+        )
+        raise ValueError(message)
+    if figure not in figures:
+        hint = nearest(figure, figures)
+        message = f"threshold {said!r}: there is no figure {figure!r}{hint}"
+        raise ValueError(message)
+    try:
+        return about, figure, Limit.of(limit)
+    except ValueError as failure:
+        message = f"threshold {said!r} {failure}"
+        raise ValueError(message) from None

@@ -21,7 +21,7 @@ GROUND = {
     "errors": set[str](),
     "lazy": set[str](),
     "durations": set[str](),
-    "limits": set[str](),
+    "limits": {"pysys_orch.inputs"},
     "inputs": {"pysys_orch.errors"},
     "clock": {"pysys_orch.errors"},
     "settings": {"pysys_orch.errors"},

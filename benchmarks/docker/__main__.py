@@ -12,9 +12,8 @@ import os
 import platform
 import signal
 import sys
-import time
-import traceback
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from benchmarks.docker import (
     runs,
 )
 from benchmarks.docker.bench import Bench, opened
-from benchmarks.measure import Report, Rounds, command_line
+from benchmarks.measure import Report, Rounds, command_line, run_all
 
 BENCHMARKS = {
     "lifecycle": lifecycle.run,
@@ -47,29 +46,17 @@ def main() -> int:
     arguments = command_line("docker", BENCHMARKS, to_json=True)
     for ends in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ends, signal.default_int_handler)  # with everything removed
-    reports: list[Report] = []
-    broken = 0
-    begin = time.monotonic()
     rounds = Rounds(number=arguments.rounds, quiet=arguments.quiet)
     with opened() as bench:
         about = _about(bench)
         print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
-        for name in arguments.names or BENCHMARKS:
-            try:
-                for report in BENCHMARKS[name](bench, rounds):
-                    reports.append(report)
-                    print(f"\n{report}", flush=True)
-            except Exception:  # noqa: BLE001 -- the others are measured all the same
-                traceback.print_exc()
-                broken += 1
-    if len(reports) > 1:
-        print("\n## Bars\n")
-        for report in reports:
-            print(f"{report.title}", *report.bars, sep="\n  ")
-    print(f"\n{time.monotonic() - begin:.0f} s altogether")
+        named = {
+            name: partial(each, bench, rounds) for name, each in BENCHMARKS.items()
+        }
+        reports, status = run_all(named, arguments.names)
     if arguments.json:
         _write(arguments.json, about, reports)
-    return 1 if broken else 0
+    return status
 
 
 def _about(bench: Bench) -> dict[str, str]:

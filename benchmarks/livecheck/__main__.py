@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import traceback
 from collections.abc import Iterator
 from functools import partial
 
@@ -21,6 +20,7 @@ from benchmarks.measure import (
     alone,
     command_line,
     ratio,
+    run_all,
     values,
 )
 
@@ -40,15 +40,8 @@ def main() -> int:
     """Run what was asked for; return the exit status."""
     arguments = command_line("livecheck", BENCHMARKS)
     rounds = Rounds(number=arguments.rounds, quiet=arguments.quiet)
-    broken = 0
-    for name in arguments.names or BENCHMARKS:
-        try:
-            for report in BENCHMARKS[name](rounds):
-                print(f"\n{report}", flush=True)
-        except Exception:  # noqa: BLE001 -- the others are measured all the same
-            traceback.print_exc()
-            broken += 1
-    return 1 if broken else 0
+    named = {name: partial(each, rounds) for name, each in BENCHMARKS.items()}
+    return run_all(named, arguments.names)[1]
 
 
 def _executions(rounds: Rounds) -> Iterator[Report]:

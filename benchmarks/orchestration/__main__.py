@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from benchmarks.measure import (
     alone,
     command_line,
     ratio,
+    run_all,
     values,
 )
 from benchmarks.orchestration.engines import ENGINES, missing
@@ -43,23 +43,8 @@ def main() -> int:
     """Run what was asked for; return the exit status."""
     arguments = command_line("orchestration", BENCHMARKS)
     rounds = Rounds(number=arguments.rounds, quiet=arguments.quiet)
-    reports: list[Report] = []
-    broken = 0
-    begin = time.monotonic()
-    for name in arguments.names or BENCHMARKS:
-        try:
-            for report in BENCHMARKS[name](rounds):
-                reports.append(report)
-                print(f"\n{report}", flush=True)
-        except Exception:  # noqa: BLE001 -- the others are measured all the same
-            traceback.print_exc()
-            broken += 1
-    if len(reports) > 1:
-        print("\n## Bars\n")
-        for report in reports:
-            print(f"{report.title}", *report.bars, sep="\n  ")
-    print(f"\n{time.monotonic() - begin:.0f} s altogether")
-    return 1 if broken else 0
+    named = {name: partial(each, rounds) for name, each in BENCHMARKS.items()}
+    return run_all(named, arguments.names)[1]
 
 
 def _lateness(rounds: Rounds) -> Iterator[Report]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -23,6 +23,35 @@ from pysys_orch.livecheck.views import CaseView
 #: The type of what `metrics_text` returns.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+_Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
+
+# What there is one figure of for each case.
+_OF_EACH: tuple[tuple[_Family, str, str, Callable[[CaseView], float]], ...] = (
+    (
+        CounterMetricFamily,
+        "stalls",
+        "How often no test came for too long.",
+        lambda view: view.stalls,
+    ),
+    (
+        CounterMetricFamily,
+        "signals_lost",
+        "Signals that were dropped, as too many came that nobody waited for.",
+        lambda view: view.lost,
+    ),
+    (
+        GaugeMetricFamily,
+        "consecutive_failures",
+        "Tests that did not pass, one after the other, up to now.",
+        lambda view: view.consecutive_failures,
+    ),
+    (
+        GaugeMetricFamily,
+        "pending",
+        "Tests that wait for a signal.",
+        lambda view: view.waiting,
+    ),
+)
 _STATES = [state for state in State if state is not State.SKIP]
 _LIMITS = [*map(floatToGoString, BOUNDS), "+Inf"]
 
@@ -97,34 +126,11 @@ def _counts(views: Sequence[CaseView]) -> Iterator[Metric]:
             transitions.add_metric((view.name, source.value, target.value), count)
     yield executions
     yield transitions
-    for name, words, counts in (
-        ("stalls", "How often no test came for too long.", [v.stalls for v in views]),
-        (
-            "signals_lost",
-            "Signals that were dropped, as too many came that nobody waited for.",
-            [v.lost for v in views],
-        ),
-    ):
-        counter = CounterMetricFamily(f"livecheck_{name}", words, labels=("case",))
-        for view, count in zip(views, counts, strict=True):
-            counter.add_metric((view.name,), count)
-        yield counter
-    for name, words, counts in (
-        (
-            "consecutive_failures",
-            "Tests that did not pass, one after the other, up to now.",
-            [v.consecutive_failures for v in views],
-        ),
-        (
-            "pending",
-            "Tests that wait for a signal.",
-            [v.waiting for v in views],
-        ),
-    ):
-        gauge = GaugeMetricFamily(f"livecheck_{name}", words, labels=("case",))
-        for view, count in zip(views, counts, strict=True):
-            gauge.add_metric((view.name,), count)
-        yield gauge
+    for kind, name, words, figure in _OF_EACH:
+        family = kind(f"livecheck_{name}", words, labels=("case",))
+        for view in views:
+            family.add_metric((view.name,), figure(view))
+        yield family
 
 
 def _times(views: Sequence[CaseView]) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.inputs import nearest
-from pysys_orch.limits import Limit
+from pysys_orch.limits import Limit, read_threshold
 
 # No limit allows something that also holds if there is more and more of it.
 _UPPER = frozenset({"<", "<=", "=="})
@@ -54,22 +54,12 @@ class Threshold:
         Raises:
             ConfigError: It says nothing.
         """
-        case, dot, name = figure.rpartition(".")
-        if not dot or not case:
-            message = (
-                f"threshold {figure!r} has to be the name of a case or *, a dot, and a "
-                "figure"
-            )
-            raise ConfigError(message)
-        if name not in FIGURES:
-            hint = nearest(name, FIGURES)
-            message = f"threshold {figure!r}: there is no figure {name!r}{hint}"
-            raise ConfigError(message)
         try:
-            return cls(case, name, Limit.of(str(limit)))
+            return cls(
+                *read_threshold(figure, str(limit), what="a case", figures=FIGURES)
+            )
         except ValueError as failure:
-            message = f"threshold {figure!r} {failure}"
-            raise ConfigError(message) from None
+            raise ConfigError(str(failure)) from None
 
     def holds(self, value: float) -> bool:
         """Return whether a figure is within the limit."""

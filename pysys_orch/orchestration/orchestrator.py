@@ -358,10 +358,7 @@ class Orchestrator:
                 for call in tuple(live.running):
                     self._underway.cancel(call)
                     call.limit = event.grace_sec
-                    at = self._clock.instant() + event.grace_sec
-                    self._plan(
-                        at, partial(self._underway.end_hard, call, Outcome.TIMED_OUT)
-                    )
+                    self._plan_end(call)
             case _:
                 self._underway.pass_over(live, firing, Outcome.SKIPPED, kind)
         return False

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pysys_orch.inputs import nearest
-from pysys_orch.limits import Limit
+from pysys_orch.limits import Limit, read_threshold
 
 #: What there is a figure for, each with ``_p50_ms``, ``_p90_ms``, ``_p99_ms``,
 #: ``_p999_ms`` and ``_max_ms``: from due to started, from started to ended, from due to
@@ -54,22 +53,7 @@ class Threshold:
         Raises:
             ValueError: It says nothing.
         """
-        event, dot, name = figure.rpartition(".")
-        if not dot or not event:
-            message = (
-                f"threshold {figure!r} has to be the name of an event or *, a dot, and "
-                "a figure"
-            )
-            raise ValueError(message)
-        if name not in FIGURES:
-            hint = nearest(name, FIGURES)
-            message = f"threshold {figure!r}: there is no figure {name!r}{hint}"
-            raise ValueError(message)
-        try:
-            return cls(event, name, Limit.of(limit))
-        except ValueError as failure:
-            message = f"threshold {figure!r} {failure}"
-            raise ValueError(message) from None
+        return cls(*read_threshold(figure, limit, what="an event", figures=FIGURES))
 
     def holds(self, value: float) -> bool:
         """Return whether a figure is within the limit."""

@@ -304,25 +304,27 @@ def test_trouble_counts_that_no_report_tells_of(tmp_path: Path) -> None:
 
 
 def test_a_test_may_have_several_live_checks(tmp_path: Path) -> None:
-    """Each has figures, files and a memory of its own, and is judged once."""
+    """Each has an address, figures, files and a memory of its own, and is judged."""
     shop = Shop(tmp_path)
     shop.test(
         """
         self.live = self.startLiveCheck(cases=[Says], state="live.db")
         self.other = self.startLiveCheck(cases=[Says], state="live.db")
+        assert self.live.url != self.other.url
         self.say(self.live, "PASS")
-        self.say(self.other, "PASS", "PASS")
+        self.say(self.other, "FAIL", "PASS")
         """,
-        "self.assertLiveCheck(self.live)\n"
-        "self.assertLiveCheck(self.other)\n"
-        "self.assertLiveCheck(self.live)",
+        "assert self.assertLiveCheck(self.live)\n"
+        "assert not self.assertLiveCheck(self.other)\n"
+        "assert self.assertLiveCheck(self.live)",
     )
     said = shop.run()
-    assert shop.outcome()[0] == "PASSED", said
+    outcome, reason = shop.outcome()
+    assert outcome == "FAILED", said
+    assert reason.endswith("see livecheck.2/Says.jsonl:1")
     assert "Says: 1 of 1 tests passed" in said
-    assert "Says: 2 of 2 tests passed" in said
-    files = {each.parent.name for each in (tmp_path / "shop").rglob("Says.jsonl")}
-    assert files == {"livecheck", "livecheck.2"}
+    assert len(shop.reports("Says")) == 1
+    assert len(shop.reports("Says", "livecheck.2")) == 2
 
 
 def test_such_results_are_those_of_their_mode_and_cycle(tmp_path: Path) -> None:

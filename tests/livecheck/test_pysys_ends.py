@@ -112,28 +112,6 @@ def test_what_blocks_the_loop_is_named_and_left_alone(tmp_path: Path) -> None:
     assert len(shop.reports("Says")) == 1
 
 
-def test_two_live_checks_of_a_test_are_two(tmp_path: Path) -> None:
-    """Each with an address, reports and figures of its own."""
-    shop = Shop(tmp_path)
-    shop.test(
-        """
-        self.live = self.startLiveCheck(cases=[Says])
-        self.second = self.startLiveCheck(cases=[Says])
-        assert self.live.url != self.second.url
-        self.say(self.live, "PASS")
-        self.say(self.second, "FAIL", "PASS")
-        """,
-        "assert self.assertLiveCheck(self.live)\n"
-        "assert not self.assertLiveCheck(self.second)",
-    )
-    said = shop.run()
-    outcome, reason = shop.outcome()
-    assert outcome == "FAILED", said
-    assert reason.endswith("see livecheck.2/Says.jsonl:1")
-    assert len(shop.reports("Says")) == 1
-    assert len(shop.reports("Says", "livecheck.2")) == 2
-
-
 @pytest.mark.parametrize(
     ("execute", "words"),
     [
