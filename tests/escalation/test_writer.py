@@ -391,7 +391,7 @@ def test_a_database_that_falls_silent_keeps_nobody_from_being_told(
     """Nor the run from ending: what it says no more is not waited for."""
     wire = Wire(postgresql)
     state = database.replace(f":{postgresql}/", f":{wire.port}/")
-    nightly = Nightly(tmp_path, server, state=state, flushTimeoutSecs="2")
+    nightly = Nightly(tmp_path, server, state=state, flushTimeoutSecs="5")
     nightly.test("a", UNTIL_CUT)
     process = nightly.project.start(environment={"ESCALATION_KEY": KEY})
     eventually(lambda: list(tmp_path.rglob("is_running")), what="a runs")
@@ -399,7 +399,7 @@ def test_a_database_that_falls_silent_keeps_nobody_from_being_told(
     begin = SystemClock().instant()
     (tmp_path / "a" / "is_cut").touch()
     assert process.wait(60) == 2
-    assert SystemClock().instant() - begin < 20
+    assert SystemClock().instant() - begin < 40
     wire.close()
     assert len(server.open_incidents()) == 1
     said = nightly.project.said()
