@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from pysys_orch.clock import Clock
-from pysys_orch.errors import ConfigError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.arrivals import Arrivals
 from pysys_orch.livecheck.bounds import Limits, ended, guarded
 from pysys_orch.livecheck.context import current_execution, current_test
 from pysys_orch.livecheck.deadlines import Deadlines
+from pysys_orch.livecheck.declaring import bound, declared
 from pysys_orch.livecheck.durations import Duration
 from pysys_orch.livecheck.events import (
     Answered,
@@ -49,7 +49,7 @@ from pysys_orch.livecheck.models import (
 )
 from pysys_orch.livecheck.options import CaseOptions
 from pysys_orch.livecheck.runner import TestRunner
-from pysys_orch.livecheck.signals import Signal, declared_in, type_of
+from pysys_orch.livecheck.signals import Signal
 from pysys_orch.livecheck.talk import Talk
 from pysys_orch.livecheck.telling import Teller
 from pysys_orch.livecheck.troubles import Condition
@@ -149,20 +149,8 @@ class Case(CaseHooks, CaseOptions):
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        declared: dict[str, Signal[Any]] = {}
-        for base in reversed(cls.__mro__):
-            if base in Case.__mro__:
-                continue
-            known = base.__dict__.get("_declared", {}) if base is not cls else {}
-            declared.update(known or dict(declared_in(base)))
-        # Each class has its own, which knows the case of that class.
-        cls._declared = {
-            name: type(each)(each.name or name, of=each.of)
-            for name, each in declared.items()
-        }
+        cls._declared = declared(cls, Case.__mro__.__contains__, _is_taken)
         for name, each in cls._declared.items():
-            _check_name(cls.__qualname__, name)
-            _check_name(cls.__qualname__, each.name)
             setattr(cls, name, each)
 
     def __init__(
@@ -227,18 +215,10 @@ class Case(CaseHooks, CaseOptions):
             clock=app.clock, lifetime=self.expires_after.total_seconds(), name=name
         )
         self.deadlines = Deadlines(app.clock)
-        given = self._declared
-        if signals is not None:
-            given = {each.name: each for each in signals}
-            for known in given:
-                _check_name(type(self).__qualname__, known)
-        self.signals: dict[str, Signal[Any]] = {}
-        for index, (attribute, each) in enumerate(given.items(), 1):
-            # Not before: what a module defines after the class is known by now.
-            carried = type_of(type(self), attribute, each)
-            signal = each.bound(self, index, carried)
-            self.signals[signal.name] = signal
-            setattr(self, attribute, signal)
+        own = bound(self, self._declared, signals, _is_taken)
+        for attribute, each in own.items():
+            setattr(self, attribute, each)
+        self.signals = {each.name: each for each in own.values()}
         self.total_signals = len(self.signals)
 
     def __repr__(self) -> str:
@@ -675,13 +655,6 @@ def _condition_of(exc: SuiteFailed, new_state: State) -> Condition:
     return Condition.FAILING
 
 
-def _check_name(owner: str, name: str) -> None:
-    """Refuse a signal that would take the place of something else."""
-    if not name or name in _TAKEN or hasattr(Case, name):
-        message = (
-            f"{owner}: no signal can be called {name!r}, since a case has that "
-            "already: give it another name"
-            if name
-            else f"{owner}: a signal needs a name: Signal('order_sent')"
-        )
-        raise ConfigError(message)
+def _is_taken(name: str) -> bool:
+    """Return whether a signal of that name would take the place of something else."""
+    return name in _TAKEN or hasattr(Case, name)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import re
-import sys
-import typing
 import weakref
-from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, get_args
 
 from pysys_orch.clock import Clock
 from pysys_orch.errors import ConfigError
@@ -24,8 +19,6 @@ log = logging.getLogger("pysys.orch.livecheck")
 
 T = TypeVar("T")
 
-_WRITTEN = re.compile(r"((\w+\.)*ClassVar\s*\[\s*)?(\w+\.)*Signal\s*([\[\]]|$)")
-_WRAPPERS = (typing.ClassVar, typing.Final, typing.Annotated)
 _UNKNOWN = object()
 
 
@@ -87,7 +80,7 @@ class Signal(Generic[T]):
         if self._of is not _UNKNOWN:
             return self._of
         # ``Signal[Order]()`` leaves there what it was made with.
-        found = typing.get_args(getattr(self, "__orig_class__", None))
+        found = get_args(getattr(self, "__orig_class__", None))
         return found[0] if found else Any
 
     def bound(self, case: SignalCase, index: int, of: object) -> Signal[T]:
@@ -221,89 +214,3 @@ def key_text(key: object) -> str:
     if isinstance(key, bytes):
         return key.decode(errors="backslashreplace")
     return str(key)
-
-
-# What a class declares.
-
-
-def declared_in(cls: type) -> Iterator[tuple[str, Signal[Any]]]:
-    """Yield the signals that the body of a class declares, by their attributes.
-
-    Both ``s: Signal[T]`` and ``s: Signal = Signal()`` do, and ``s = Signal()``. First
-    come those that are annotated.
-    """
-    body = vars(cls)
-    for name in dict.fromkeys([*inspect.get_annotations(cls), *body]):
-        given = body.get(name)
-        if isinstance(given, Signal):
-            given.name = given.name or name
-            yield name, given
-        elif given is None:
-            found = _annotated(cls, name)
-            if found is not None:
-                yield name, found(name)
-
-
-def type_of(cls: type, name: str, signal: Signal[Any]) -> object:
-    """Return what T of a signal is, as a class and those above it say it.
-
-    Args:
-        cls: The class.
-        name: The attribute.
-        signal: What the class has there.
-
-    Returns:
-        Any if nobody says it. What is said but not known is logged, and is Any too.
-    """
-    for home in cls.__mro__:
-        said = inspect.get_annotations(home).get(name)
-        if said is None:
-            continue
-        try:
-            args = typing.get_args(_unwrapped(_resolved(home, said)))
-        except NameError as failure:
-            log.warning(
-                "%s.%s: %s when the program runs, so that its values are what JSON "
-                "has: import it outside of TYPE_CHECKING",
-                home.__qualname__,
-                name,
-                failure,
-            )
-            return Any
-        if args:
-            found: object = args[0]
-            return Any if isinstance(found, TypeVar) else found
-    return signal.of
-
-
-def _annotated(cls: type, name: str) -> type[Signal[Any]] | None:
-    """Return which kind of signal an annotation declares, if any."""
-    said = inspect.get_annotations(cls).get(name)
-    try:
-        found = _resolved(cls, said)
-    except NameError:
-        # What it carries may be known later, or never.
-        return Signal if isinstance(said, str) and _WRITTEN.match(said) else None
-    except (TypeError, SyntaxError, AttributeError):
-        return None
-    found = _unwrapped(found)
-    kind = typing.get_origin(found) or found
-    return kind if isinstance(kind, type) and issubclass(kind, Signal) else None
-
-
-def _unwrapped(found: object) -> object:
-    """Return what an annotation is of, as of ``ClassVar[Signal[str]]``."""
-    while typing.get_origin(found) in _WRAPPERS:
-        found = typing.get_args(found)[0]
-    return found
-
-
-def _resolved(cls: type, said: object) -> object:
-    if not isinstance(said, str):
-        return said
-    module = sys.modules.get(cls.__module__)
-    # A class: there, ClassVar is understood.
-    one = type("It", (), {"__annotations__": {"it": said}})
-    return typing.get_type_hints(one, vars(module) if module else {}, dict(vars(cls)))[
-        "it"
-    ]
