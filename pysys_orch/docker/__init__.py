@@ -1,4 +1,4 @@
-"""Images, containers and networks for PySys tests, owned by the test and never left.
+"""Images, containers, networks and volumes, owned by a PySys test and never left.
 
 Each name is imported when it is first used, so that what works without PySys, the
 package `pysys_orch.docker.engine`, can be imported without it.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pysys_orch.docker.service import DockerService
     from pysys_orch.docker.swarm import DockerSwarm
     from pysys_orch.docker.testcase import DockerFront, DockerTest, DockerTestHelper
+    from pysys_orch.docker.volume import DockerVolume
 
 __all__ = [
     "DOCKER_COMMAND_RETURN",
@@ -38,6 +39,7 @@ __all__ = [
     "DockerSwarm",
     "DockerTest",
     "DockerTestHelper",
+    "DockerVolume",
 ]
 
 _HOMES = {
@@ -56,6 +58,7 @@ _HOMES = {
     "DockerSwarm": "swarm",
     "DockerTest": "testcase",
     "DockerTestHelper": "testcase",
+    "DockerVolume": "volume",
 }
 
 __getattr__, __dir__ = exports(__name__, _HOMES)

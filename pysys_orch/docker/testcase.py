@@ -17,6 +17,7 @@ from pysys_orch.docker.prepared import Prepared
 from pysys_orch.docker.secret import DockerConfig, DockerSecret
 from pysys_orch.docker.service import DockerService
 from pysys_orch.docker.swarm import DockerSwarm
+from pysys_orch.docker.volume import DockerVolume
 
 _P = TypeVar("_P", bound=Prepared)
 
@@ -171,6 +172,15 @@ class DockerFront:
             options: Those of `DockerNetwork.create`.
         """
         return DockerNetwork.create(self._owner, displayName, **options)
+
+    def volume(self, displayName: str = "volume", **options: Any) -> DockerVolume:
+        """Create a volume.
+
+        Args:
+            displayName: What to call it.
+            options: Those of `DockerVolume.create`.
+        """
+        return DockerVolume.create(self._owner, displayName, **options)
 
 
 def _prepared(
