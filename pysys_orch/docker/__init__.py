@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pysys_orch.docker.container import DockerContainer
     from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
     from pysys_orch.docker.image import DockerImage
+    from pysys_orch.docker.monitor import DockerMonitor
     from pysys_orch.docker.network import DockerNetwork
     from pysys_orch.docker.plugin import DockerRunnerPlugin
     from pysys_orch.docker.secret import DockerConfig, DockerSecret
@@ -32,6 +33,7 @@ __all__ = [
     "DockerFront",
     "DockerHelper",
     "DockerImage",
+    "DockerMonitor",
     "DockerNetwork",
     "DockerRunnerPlugin",
     "DockerSecret",
@@ -51,6 +53,7 @@ _HOMES = {
     "DockerFront": "testcase",
     "DockerHelper": "helper",
     "DockerImage": "image",
+    "DockerMonitor": "monitor",
     "DockerNetwork": "network",
     "DockerRunnerPlugin": "plugin",
     "DockerSecret": "secret",

@@ -300,6 +300,17 @@ class ApiEngine:
         """Let its processes go on."""
         self._post(f"unpause container {container}", f"/containers/{container}/unpause")
 
+    def container_stats(self, container: str) -> Json:
+        """Return what it takes of the machine at this moment, and has taken so far.
+
+        Nothing is waited for: what it takes per second is for the caller to compute.
+        """
+        path = f"/containers/{container}/stats"
+        parameters = {"stream": 0, "one-shot": 1}
+        words = f"ask for the figures of container {container}"
+        found: Json = self._get(words, path, parameters)
+        return found
+
     def container_logs(
         self,
         container: str,
