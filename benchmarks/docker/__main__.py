@@ -24,6 +24,7 @@ from benchmarks.docker import (
     leftovers,
     lifecycle,
     logs,
+    many,
     runs,
 )
 from benchmarks.docker.bench import Bench, opened
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "run": runs.run,
     "import": imports.run,
     "logs": logs.run,
+    "many": many.run,
 }
 _PACKAGES = ("pysys", "docker", "testcontainers", "python-on-whales")
 

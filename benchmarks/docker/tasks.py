@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from pysys.basetest import BaseTest
 
 from benchmarks.docker.bench import BUSYBOX, DEBIAN
 from benchmarks.docker.lifecycle import PORT, SCENARIOS, Scenario, measure
+from benchmarks.docker.many import COMMANDS
 from benchmarks.docker.raw import RawEngine
 from benchmarks.measure import Figures, Stopwatch
 from pysys_orch.docker import (
@@ -137,6 +139,32 @@ def composition(test: BaseTest, file: str) -> Figures:
         _clean(parent)
 
 
+def many(test: BaseTest, which: str, number: int) -> Figures:
+    """Measure many containers at once, the cleanup of their test included."""
+    parent = _parent(test)
+    try:
+        watch = Stopwatch()
+        with watch.step("start"):
+            image = DockerImage.fromExisting(parent, BUSYBOX)
+            made = [DockerContainer.fromImage(image, f"c{n}") for n in range(number)]
+            DockerContainer.runAll(made, COMMANDS[which], log=True)
+        with watch.step("wait"):
+            for each in made:
+                if which == "that end":
+                    each.waitForExit()
+                else:
+                    each.waitForLog("READY")
+        threads = threading.active_count()
+        with watch.step("remove"):
+            parent.cleanup()
+        for n in range(number):
+            lines = Path(parent.output, f"c{n}.out").read_text().splitlines()
+            assert lines == ["one", "READY"], lines
+        return {**watch.total(), "threads": threads}
+    finally:
+        _clean(parent)
+
+
 def follow(test: BaseTest, image: str, command: list[str], number: int) -> list[str]:
     """Start containers and log them; return the files that the lines come to."""
     parent = _parent(test)
@@ -166,6 +194,7 @@ TASKS: Mapping[str, Callable[..., Any]] = {
         service,
         stack,
         composition,
+        many,
         follow,
         unfollow,
     )

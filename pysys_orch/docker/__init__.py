@@ -1,4 +1,4 @@
-"""Images, containers and networks for PySys tests, owned by the test and never left.
+"""Images, containers, networks and volumes, owned by a PySys test and never left.
 
 Each name is imported when it is first used, so that what works without PySys, the
 package `pysys_orch.docker.engine`, can be imported without it.
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from pysys_orch.docker.container import DockerContainer
     from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
     from pysys_orch.docker.image import DockerImage
+    from pysys_orch.docker.monitor import DockerMonitor
     from pysys_orch.docker.network import DockerNetwork
     from pysys_orch.docker.plugin import DockerRunnerPlugin
     from pysys_orch.docker.secret import DockerConfig, DockerSecret
     from pysys_orch.docker.service import DockerService
     from pysys_orch.docker.swarm import DockerSwarm
     from pysys_orch.docker.testcase import DockerFront, DockerTest, DockerTestHelper
+    from pysys_orch.docker.volume import DockerVolume
 
 __all__ = [
     "DOCKER_COMMAND_RETURN",
@@ -31,6 +33,7 @@ __all__ = [
     "DockerFront",
     "DockerHelper",
     "DockerImage",
+    "DockerMonitor",
     "DockerNetwork",
     "DockerRunnerPlugin",
     "DockerSecret",
@@ -38,6 +41,7 @@ __all__ = [
     "DockerSwarm",
     "DockerTest",
     "DockerTestHelper",
+    "DockerVolume",
 ]
 
 _HOMES = {
@@ -49,6 +53,7 @@ _HOMES = {
     "DockerFront": "testcase",
     "DockerHelper": "helper",
     "DockerImage": "image",
+    "DockerMonitor": "monitor",
     "DockerNetwork": "network",
     "DockerRunnerPlugin": "plugin",
     "DockerSecret": "secret",
@@ -56,6 +61,7 @@ _HOMES = {
     "DockerSwarm": "swarm",
     "DockerTest": "testcase",
     "DockerTestHelper": "testcase",
+    "DockerVolume": "volume",
 }
 
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -12,9 +12,10 @@ from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import last_words
+from pysys_orch.docker.engine.networks import is_exhausted
 from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
 from pysys_orch.docker.envfile import readVariables
-from pysys_orch.docker.helper import fileText
+from pysys_orch.docker.helper import Docker, fileText
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,
@@ -194,9 +195,36 @@ class DockerComposition(Deployment):
         Raises:
             DockerError: It failed; with what it said, and how its containers are.
         """
+        session = Session.of(self.parent)
+        done = self._runCompose(words, options, timeout)
+        if _status(done) and is_exhausted(fileText(done.stderr)):
+            session.make_room(self._engine())
+            done = self._runCompose(words, options, timeout)
+        if not _status(done):
+            return
+        looked = list(filter(concerned, self._inspections()))
+        state = converge.judge(looked, now=self._engine().now)
+        if state.failed:
+            self._complain(state)
+        said = complaint(fileText(done.stderr)) or last_words(fileText(done.stdout))
+        if said == "no service selected":
+            raise ConfigError(self._nothingUp())
+        if is_exhausted(said):
+            said = session.told_exhausted(self._engine())
+        program = findCompose(self.parent).name
+        message = (
+            f"`{program} {words[0]}` of {self._file.name} exited with "
+            f"{_status(done)}: {said or 'no error output'} "
+            f"(see {Path(done.stderr).name})"
+        )
+        raise DockerError(message)
+
+    def _runCompose(
+        self, words: Sequence[str], options: Sequence[str], timeout: float
+    ) -> Docker:
         program = findCompose(self.parent)
         tailored = self._requireUp()
-        done = self._executeDockerCommand(
+        return self._executeDockerCommand(
             self.parent,
             program.arguments(
                 self._name,
@@ -211,21 +239,6 @@ class DockerComposition(Deployment):
             displayNamePostfix=f" {self.displayName}",
             ignoreExitStatus=True,
         )
-        if done.process is None or done.process.exitStatus == 0:
-            return
-        looked = list(filter(concerned, self._inspections()))
-        state = converge.judge(looked, now=self._engine().now)
-        if state.failed:
-            self._complain(state)
-        said = complaint(fileText(done.stderr)) or last_words(fileText(done.stdout))
-        if said == "no service selected":
-            raise ConfigError(self._nothingUp())
-        message = (
-            f"`{program.name} {words[0]}` of {self._file.name} exited with "
-            f"{done.process.exitStatus}: {said or 'no error output'} "
-            f"(see {Path(done.stderr).name})"
-        )
-        raise DockerError(message)
 
     def _nothingUp(self) -> str:
         return (
@@ -382,6 +395,10 @@ class DockerComposition(Deployment):
             for inside, places in bindings.items():
                 for place in places or ():
                     yield str(place.get("HostPort")), _place(each)[0], inside
+
+
+def _status(done: Docker) -> int:
+    return 0 if done.process is None else int(done.process.exitStatus or 0)
 
 
 def _phase(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,9 @@ from pysys_orch.docker.engine.command import (
     run_arguments,
 )
 from pysys_orch.docker.engine.ownership import disowned
-from pysys_orch.docker.helper import (
-    allocateFiles,
-)
+from pysys_orch.docker.helper import allocateFiles, fileName
 from pysys_orch.docker.image import DockerImage
+from pysys_orch.docker.many import atOnce
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared, roleOf
 from pysys_orch.docker.running import RunningContainer
@@ -157,28 +156,53 @@ class DockerContainer(Prepared, RunningContainer):
                 in the foreground.
         """
         with self.reporting(abortOnError=abortOnError):
-            self._requireNotRun("run")
-            session = Session.of(self.parent)
-            engine = session.engine(environs)
-            spec = self._containerSpec(session, cmd)
-            extra = [str(each) for each in extraArgs or ()]
-            if foreground:
-                # It goes with its test anyway, and until then can be asked how it went.
-                extra = [each for each in extra if each not in {"--rm", "--rm=true"}]
-            self._environs = environs
-            self._name = chosen_name(extra) or spec.name
-            session.belongings(self.parent).add(self)
-            if extra:
-                # Docker's arguments are for docker's own parser to understand.
-                self._runByCommand(spec, extra, environs, timeout, abortOnError)
-            else:
-                self._runByEngine(engine, spec, environs, timeout, abortOnError)
-            if not self._container:
-                return self
-            log.info("Started %s as %s", self.displayName, self._name)
-            if foreground:
-                self._finish(timeout)
+            self._run(cmd, extraArgs, foreground, abortOnError, environs, timeout)
         return self
+
+    @staticmethod
+    def runAll(
+        containers: Iterable[DockerContainer],
+        cmd: Sequence[str] | str | None = None,
+        extraArgs: Sequence[str] | None = None,
+        foreground: bool = False,
+        *,
+        concurrency: int = 8,
+        log: bool = False,
+        environs: Mapping[str, str] | None = None,
+        timeout: float = 600,
+    ) -> list[DockerContainer]:
+        """Run several containers at once, each as `run` does.
+
+        If one cannot be run, no more are begun, what is under way is finished, and the
+        test ends with what became of the first that failed.
+
+        Args:
+            containers: What to run: prepared containers of one parent.
+            cmd: As of `run`, for each of them.
+            extraArgs: As of `run`, for each of them.
+            foreground: As of `run`, for each of them.
+            concurrency: How many are started at the same time; more than eight do not
+                make an engine faster. With *foreground* this is how many run at once.
+            log: Whether to stream the output of each to files that are named after it,
+                as `log` does.
+            environs: As of `run`.
+            timeout: As of `run`, for each of them.
+
+        Returns:
+            The containers.
+        """
+        given = list(containers)
+        if not given:
+            return given
+
+        def begin(each: DockerContainer) -> None:
+            each._run(cmd, extraArgs, foreground, True, environs, timeout)
+            if log and not each._followers:
+                each.ensureLog(fileName(each.displayName))
+
+        with given[0].reporting():
+            atOnce(given[0].parent, given, begin, concurrency)
+        return given
 
     def start(self, startCount: int = 0, **kwargs: Any) -> DockerContainer:
         """Start a stopped container again.
@@ -254,6 +278,37 @@ class DockerContainer(Prepared, RunningContainer):
         return image
 
     # Inside ---------------------------------------------------------------------------
+
+    def _run(
+        self,
+        cmd: Sequence[str] | str | None,
+        extraArgs: Sequence[str] | None,
+        foreground: bool,
+        abort: bool,
+        environs: Mapping[str, str] | None,
+        timeout: float,
+    ) -> None:
+        self._requireNotRun("run")
+        session = Session.of(self.parent)
+        engine = session.engine(environs)
+        spec = self._containerSpec(session, cmd)
+        extra = [str(each) for each in extraArgs or ()]
+        if foreground:
+            # It goes with its test anyway, and until then can be asked how it went.
+            extra = [each for each in extra if each not in {"--rm", "--rm=true"}]
+        self._environs = environs
+        self._name = chosen_name(extra) or spec.name
+        session.belongings(self.parent).add(self)
+        if extra:
+            # Docker's arguments are for docker's own parser to understand.
+            self._runByCommand(spec, extra, environs, timeout, abort)
+        else:
+            self._runByEngine(engine, spec, environs, timeout, abort)
+        if not self._container:
+            return
+        log.info("Started %s as %s", self.displayName, self._name)
+        if foreground:
+            self._finish(timeout)
 
     def _runByCommand(
         self,

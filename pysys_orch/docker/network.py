@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.networks import network_options
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.running import RunningContainer
 from pysys_orch.docker.session import Session
+from pysys_orch.errors import ConfigError, DockerError, EngineAnswerError, NotFoundError
 
 
 class DockerNetwork(DockerBelonging):
     """A network of a test's own, removed when its parent is cleaned up.
 
-    Containers in it find each other by the names that they join with.
+    Containers in it find each other by the names that they join with. Methods that
+    return nothing else return the helper itself, to allow chaining.
 
     Args:
         parent: The test or runner.
@@ -21,6 +29,8 @@ class DockerNetwork(DockerBelonging):
     def __init__(self, parent: Parent, displayName: str = "network") -> None:
         super().__init__(parent, displayName)
         self._name = ""
+        self._owned = True
+        self._connected: set[str] = set()
 
     @classmethod
     def create(
@@ -30,8 +40,16 @@ class DockerNetwork(DockerBelonging):
         *,
         internal: bool = False,
         driver: str = "bridge",
+        subnet: str | Sequence[str] = (),
+        gateway: str | Sequence[str] = (),
+        ipv6: bool = False,
+        attachable: bool | None = None,
+        driverOpts: Mapping[str, object] | None = None,
     ) -> DockerNetwork:
         """Create a network.
+
+        Where the engine has no addresses left, what dead runs have left on it is
+        collected first.
 
         Args:
             parent: The test or runner.
@@ -39,30 +57,176 @@ class DockerNetwork(DockerBelonging):
             internal: Whether its containers are kept from reaching the outside.
             driver: What makes it; ``overlay`` for one that the services of a swarm can
                 join, and containers too.
+            subnet: Its addresses, such as ``10.20.0.0/24``; or several, of which one
+                may be of IPv6. The engine chooses one that is free if nobody says.
+            gateway: The address of the host in it, or one for each subnet.
+            ipv6: Whether its containers have addresses of IPv6 too; local ones that
+                nobody else has, unless *subnet* has some.
+            attachable: Whether containers can join an overlay; they can by default.
+            driverOpts: What the driver is told:
+                ``{"com.docker.network.driver.mtu": 1400}``.
         """
         network = cls(parent, displayName)
         with network.reporting():
             session = Session.of(parent)
             swarming = driver == "overlay"
+            name = session.name(parent, displayName)
+            try:
+                options = network_options(
+                    name,
+                    driver=driver,
+                    internal=internal,
+                    attachable=swarming if attachable is None else attachable,
+                    subnets=_several(subnet),
+                    gateways=_several(gateway),
+                    ipv6=ipv6,
+                    driver_options=driverOpts,
+                )
+            except ValueError as failure:
+                raise ConfigError(str(failure)) from None
             engine = session.swarm_engine() if swarming else session.engine()
-            network._name = session.name(parent, displayName)
+            network._name = name
             session.belongings(parent).add(network)
-            options = {
-                "Driver": driver,
-                "Internal": internal,
-                "Attachable": swarming,
-            }
-            engine.create_network(network._name, session.labels(parent), options)
+            labels = session.labels(parent)
+            session.with_room(
+                engine, lambda: engine.create_network(name, labels, options)
+            )
+        return network
+
+    @classmethod
+    def fromExisting(
+        cls, parent: Parent, name: str, own: bool = False
+    ) -> DockerNetwork:
+        """Wrap an existing network.
+
+        Args:
+            parent: The test or runner.
+            name: Name or id of the existing network.
+            own: Whether it is removed when the parent is cleaned up.
+        """
+        network = cls(parent, name)
+        network._owned = own
+        with network.reporting():
+            session = Session.of(parent)
+            try:
+                found = session.engine().inspect_network(name)
+            except NotFoundError:
+                message = f"there is no network {name}"
+                raise DockerError(message) from None
+            network._name = str(found["Name"])
+            session.belongings(parent).add(network)
         return network
 
     def getName(self) -> str:
         """Return the network's name."""
         return self._name
 
+    # What is in it ----------------------------------------------------------------
+
+    def connect(
+        self,
+        container: RunningContainer | str,
+        *aliases: str,
+        address: str | None = None,
+    ) -> DockerNetwork:
+        """Attach a container to it, in addition to its other networks.
+
+        Args:
+            container: The container, once it was run; or its name.
+            aliases: Names by which others in the network find it; its display name by
+                default.
+            address: Which of the network's addresses it gets, of IPv4 or IPv6; this
+                takes a network with a *subnet* of its own.
+        """
+        with self.reporting():
+            name, shown = _named(container)
+            endpoint: dict[str, Any] = {"Aliases": list(aliases or (shown,))}
+            if address is not None:
+                key = "IPv6Address" if ":" in address else "IPv4Address"
+                endpoint["IPAMConfig"] = {key: address}
+            self._connected.add(name)
+            self._engine().connect_network(self._name, name, endpoint)
+        return self
+
+    def disconnect(self, container: RunningContainer | str) -> DockerNetwork:
+        """Take a container from it.
+
+        Args:
+            container: The container, or its name.
+        """
+        with self.reporting():
+            name, _ = _named(container)
+            self._engine().disconnect_network(self._name, name)
+            self._connected.discard(name)
+        return self
+
+    def inspect(self) -> dict[str, Any]:
+        """Return all that the engine knows, as ``docker network inspect`` shows it."""
+        with self.reporting():
+            return self._engine().inspect_network(self._name)
+        return {}
+
+    def getContainers(self) -> dict[str, str]:
+        """Return the running containers in it.
+
+        Returns:
+            Maps a container's name to its address in the network: that of IPv4 if it
+            has one.
+        """
+        containers = self.inspect().get("Containers") or {}
+        return {
+            str(each["Name"]): str(
+                each["IPv4Address"] or each["IPv6Address"]
+            ).partition("/")[0]
+            for each in containers.values()
+        }
+
+    def getSubnet(self) -> str:
+        """Return its addresses, such as ``10.20.0.0/24``; the first of several."""
+        return self._pool("Subnet")
+
+    def getGateway(self) -> str:
+        """Return the address of the host in it; empty if the host has none."""
+        return self._pool("Gateway").partition("/")[0]
+
     # What a test's cleanup asks of it ------------------------------------------
 
     def resources(self) -> list[Resource]:
         """Return the network to remove."""
-        if not self._name:
+        if not self._name or not self._owned:
             return []
         return [Resource(kind=Kind.NETWORK, id=self._name, name=self._name)]
+
+    def end(self) -> None:
+        """Take from it what was connected: what lives on would keep it."""
+        engine = self.engineInUse()
+        if engine is None:
+            return
+        connected, self._connected = self._connected, set()
+        for name in connected:
+            with contextlib.suppress(EngineAnswerError):  # gone, or was never in it
+                engine.disconnect_network(self._name, name, force=True)
+
+    # Inside ------------------------------------------------------------------------
+
+    def _pool(self, key: str) -> str:
+        pools = (self.inspect().get("IPAM") or {}).get("Config") or []
+        return next((str(each[key]) for each in pools if each.get(key)), "")
+
+
+def _several(given: str | Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
+
+
+def _named(container: RunningContainer | str) -> tuple[str, str]:
+    """Return a container's name on the engine, and what to call it.
+
+    Raises:
+        ConfigError: It was not run.
+    """
+    if isinstance(container, str):
+        return container, container
+    if not container.getName():
+        message = f"container {container.displayName} does not run: call run() first"
+        raise ConfigError(message)
+    return container.getName(), container.displayName

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from pysys_orch.docker.engine.command import ContainerSpec, port_key
+from pysys_orch.docker.engine.command import ContainerSpec, VolumeMount, port_key
 from pysys_orch.docker.helper import checked, fileName
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.network import DockerNetwork
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.running import Running, splitCommand
 from pysys_orch.docker.session import Session
+from pysys_orch.docker.volume import DockerVolume
 from pysys_orch.errors import ConfigError
 
 
@@ -28,6 +29,7 @@ class Prepared(Running):
         self._image = ""
         self._variables: dict[str, str] = {}
         self._mounts: list[tuple[str, str]] = []
+        self._volumes: list[VolumeMount] = []
         self._ports: list[str] = []
         self._network = ""
         self._aliases: tuple[str, ...] = ()
@@ -72,6 +74,34 @@ class Prepared(Running):
                 message = f"host path {hostpath} does not exist: make it first"
                 raise ConfigError(message)
             self._mounts.append((str(hostpath), containerpath))
+        return self
+
+    def mountVolume(
+        self,
+        volume: DockerVolume | str,
+        containerpath: str,
+        *,
+        readOnly: bool = False,
+    ) -> Self:
+        """Mount a volume, before it is run.
+
+        Args:
+            volume: The volume, or the name of one that exists.
+            containerpath: Absolute path in the container.
+            readOnly: Whether nothing inside can write to it.
+        """
+        with self.reporting():
+            self._requireNotRun("mountVolume")
+            name = volume.getName() if isinstance(volume, DockerVolume) else volume
+            if not PurePosixPath(containerpath).is_absolute():
+                message = (
+                    "mountVolume takes an absolute path in the container, "
+                    f"got {containerpath!r}"
+                )
+                raise ConfigError(message)
+            self._volumes.append(
+                VolumeMount(volume=name, target=containerpath, read_only=readOnly)
+            )
         return self
 
     def exposePort(self, containerPort: int | str) -> Self:
@@ -123,6 +153,7 @@ class Prepared(Running):
             environment=self._variables,
             labels=session.labels(self.parent),
             mounts=tuple(self._mounts),
+            volumes=tuple(self._volumes),
             ports=tuple(self._ports),
             user=user,
             network=self._network,

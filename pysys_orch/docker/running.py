@@ -14,6 +14,7 @@ from pysys.constants import BACKGROUND, FOREGROUND
 
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import port_key
+from pysys_orch.docker.engine.events import DIE, KILL, OOM, START
 from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.helper import (
@@ -44,7 +45,6 @@ _LOOK_EVERY = 0.5
 _SETTLE_TIMEOUT = 30.0
 _ABORTED_SETTLE_TIMEOUT = 1.0  # PySys complains loudly after 5 s
 _LISTEN_EVERY = 0.1
-_KILLED = 137
 # What an engine hears of a container's end, it does not hear all at once.
 _REASON_PATIENCE = 1.0
 _REASON_POLL = 0.05
@@ -396,6 +396,10 @@ class RunningContainer(Running):
             return self._inspect()
         return {}
 
+    def getId(self) -> str:
+        """Return the engine's id of it; empty before it was run."""
+        return self._container
+
     def getState(self) -> str:
         """Return its state.
 
@@ -419,6 +423,36 @@ class RunningContainer(Running):
             ended = state["Status"] in {"exited", "dead"}
             return int(state["ExitCode"]) if ended else None
         return None
+
+    def getEnding(self) -> str:
+        """Return in words how its main process ended, or nothing while that runs.
+
+        Lack of memory is told from a crash: ``was killed for lack of memory (limit 16
+        MiB, exit code 137)``.
+        """
+        with self.reporting():
+            try:
+                found = self._inspect()
+            except ContainerGoneError:
+                return "was removed"
+            ended = found["State"]["Status"] in {"exited", "dead"}
+            return ready.ending(self._explained(found)) if ended else ""
+        return ""
+
+    def wasOomKilled(self) -> bool:
+        """Return whether the kernel killed a process in it for lack of memory.
+
+        That is since it was last started, whether or not the main process was the one,
+        and whether or not that has ended. An engine that is busy may not hear of it: of
+        a container with a limit, a kill that was not asked of the engine counts too.
+        """
+        with self.reporting():
+            try:
+                state = self._explained(self._inspect())
+            except ContainerGoneError:
+                return OOM in self._heard()
+            return bool(state.get("OOMKilled")) or ready.is_supposed_lack(state)
+        return False
 
     def exec(
         self,
@@ -712,24 +746,38 @@ class RunningContainer(Running):
         clock = Session.of(self.parent).clock
         deadline = clock.instant() + _REASON_PATIENCE
         state: Mapping[str, Any] = found["State"]
+        limit = found["HostConfig"].get("Memory")
         while (
-            state.get("ExitCode") == _KILLED
-            and found["HostConfig"].get("Memory")
+            limit
+            and state.get("ExitCode")
             and not state.get("Running")
             and not state.get("OOMKilled")
+            and not self._heard() & {OOM, KILL}
             and clock.instant() < deadline
         ):
             self.parent.pollWait(_REASON_POLL)
             state = self._inspect()["State"]
-        is_killed = state.get("ExitCode") == _KILLED and not state.get("Running")
-        if is_killed and found["HostConfig"].get("Memory"):
-            return {**state, ready.HAS_LIMIT: True}
-        return state
+        heard = self._heard()
+        if not limit or (KILL in heard and OOM not in heard):
+            return state
+        lacking = state.get("OOMKilled") or OOM in heard
+        return {**state, "OOMKilled": lacking, ready.MEMORY_LIMIT: limit}
+
+    def _heard(self) -> set[str]:
+        """Return what has happened to it, in words of events, since it was started.
+
+        That a process that is not the main one was killed for lack of memory, engines
+        of release 20.10 tell by an event only.
+        """
+        actions: set[str] = set()
+        for each in reversed(self._watch.events() if self._watch is not None else ()):
+            if each.action == START:
+                break
+            actions.add(each.action)
+        return actions
 
     def _lateEvents(self, found: Mapping[str, Any]) -> Sequence[ContainerEvent]:
         """Return the events, once the container's end is among them if it has ended."""
-        from pysys_orch.docker.engine.events import DIE
-
         if self._watch is None:
             return ()
         clock = Session.of(self.parent).clock
@@ -744,8 +792,6 @@ class RunningContainer(Running):
                 return events
 
     def _waitForExit(self, timeout: float) -> int:
-        from pysys_orch.docker.engine.events import DIE
-
         def ended() -> int | None:
             try:
                 state = self._inspect()["State"]

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from pysys.process.user import ProcessUser
 
@@ -23,7 +23,8 @@ from pysys_orch.docker.engine.collect import (
     plan_collection,
     sweep,
 )
-from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.model import Found, Kind, Resource
+from pysys_orch.docker.engine.networks import is_exhausted, told_exhausted
 from pysys_orch.docker.engine.ownership import (
     LEASE_LABEL,
     MARKER_VARIABLE,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
     from pysys_orch.docker.engine.events import EventHub
     from pysys_orch.docker.engine.reaper import Reaper
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("pysys.orch.docker")
 
@@ -113,6 +116,7 @@ class Session:
         self._failures: dict[tuple[str, ...], tuple[float, DockerError]] = {}
         self._hubs: dict[ApiEngine, EventHub] = {}
         self._leases: dict[ApiEngine, str] = {}
+        self._collecting = threading.Lock()
         self._over = threading.Event()
         self._renewal: threading.Thread | None = None
         self._belongings: weakref.WeakKeyDictionary[Any, Belongings] = (
@@ -265,6 +269,38 @@ class Session:
                 self._hubs[engine] = EventHub(engine)
             return self._hubs[engine]
 
+    def with_room(self, engine: ApiEngine, make: Callable[[], _T]) -> _T:
+        """Make what takes addresses of the engine's, and return what *make* returns.
+
+        Where the engine has none left, what dead owners left is collected, and it is
+        tried once more.
+
+        Raises:
+            DockerError: From *make*; or there are none left even so, with who has them.
+        """
+        try:
+            return make()
+        except DockerError as refusal:
+            if not is_exhausted(str(refusal)):
+                raise
+            self.make_room(engine)
+        try:
+            return make()
+        except DockerError as refusal:
+            if not is_exhausted(str(refusal)):
+                raise
+            raise DockerError(self.told_exhausted(engine)) from None
+
+    def make_room(self, engine: ApiEngine) -> None:
+        """Collect what dead owners left, since the engine has no addresses left."""
+        log.info("The engine has no addresses for a network: collects what was left")
+        with self._collecting:
+            self._collect(engine, engine.listing(dated=False))
+
+    def told_exhausted(self, engine: ApiEngine) -> str:
+        """Return who has the networks that leave no addresses, and what to do."""
+        return told_exhausted(engine.listing(dated=False), self.owner)
+
     def policy(self) -> Policy:
         """Return what a collection of this run goes by."""
         return Policy.here(
@@ -316,12 +352,17 @@ class Session:
         report = sweep(engine, plan, clock=self.clock)
         if ProcessUser.isRunnerAborting:
             return report
+        others = self._collect(engine, listing)
+        return Report(removed=report.removed + others.removed, failures=report.failures)
+
+    def _collect(self, engine: ApiEngine, listing: Iterable[Found]) -> Report:
+        """Remove what others left, and are dead; tell what could not be removed."""
         rest = [found for found in listing if owner_of(found) != self.owner]
-        plan = plan_collection(rest, now=now, policy=policy)
+        plan = plan_collection(rest, now=engine.now(), policy=self.policy())
         others = sweep(engine, plan, clock=self.clock, patience=0.0)
         for failure in others.failures:
             log.info("Could not collect: %s", failure)
-        return Report(removed=report.removed + others.removed, failures=report.failures)
+        return others
 
     def _run_labels(self) -> dict[str, str]:
         """Return the labels of what no test of the run owns alone."""

@@ -11,12 +11,15 @@ from pysys.basetest import BaseTest
 from pysys_orch.docker.composition import DockerComposition
 from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.image import DockerImage
+from pysys_orch.docker.monitor import DockerMonitor
 from pysys_orch.docker.network import DockerNetwork
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared
+from pysys_orch.docker.running import RunningContainer
 from pysys_orch.docker.secret import DockerConfig, DockerSecret
 from pysys_orch.docker.service import DockerService
 from pysys_orch.docker.swarm import DockerSwarm
+from pysys_orch.docker.volume import DockerVolume
 
 _P = TypeVar("_P", bound=Prepared)
 
@@ -171,6 +174,44 @@ class DockerFront:
             options: Those of `DockerNetwork.create`.
         """
         return DockerNetwork.create(self._owner, displayName, **options)
+
+    def volume(self, displayName: str = "volume", **options: Any) -> DockerVolume:
+        """Create a volume.
+
+        Args:
+            displayName: What to call it.
+            options: Those of `DockerVolume.create`.
+        """
+        return DockerVolume.create(self._owner, displayName, **options)
+
+    def runAll(
+        self, containers: Iterable[DockerContainer], **options: Any
+    ) -> list[DockerContainer]:
+        """Run several containers at once; see `DockerContainer.runAll`.
+
+        Args:
+            containers: What to run.
+            options: Those of `DockerContainer.runAll`.
+        """
+        return DockerContainer.runAll(containers, **options)
+
+    def monitor(
+        self,
+        *containers: RunningContainer,
+        interval: float = 1.0,
+        file: str | None = None,
+    ) -> DockerMonitor:
+        """Begin to sample what containers take, until ``stop()`` or the test's end.
+
+        It can also be the head of a ``with`` block.
+
+        Args:
+            containers: Those; more can be added.
+            interval: Seconds between two samples.
+            file: The CSV file, ``monitor.csv`` by default.
+        """
+        monitor = DockerMonitor(self._owner, containers, interval=interval, file=file)
+        return monitor.start()
 
 
 def _prepared(

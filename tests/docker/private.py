@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,14 @@ class PrivateEngine:
 
 
 @contextlib.contextmanager
-def private_engine() -> Iterator[PrivateEngine]:
-    """Run an engine, with the test image, for the duration of the block."""
+def private_engine(
+    configuration: Mapping[str, object] | None = None,
+) -> Iterator[PrivateEngine]:
+    """Run an engine, with the test image, for the duration of the block.
+
+    Args:
+        configuration: What is in its ``daemon.json``.
+    """
     if os.getuid() != 0:
         pytest.skip("only root can start an engine")
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -82,6 +89,8 @@ def private_engine() -> Iterator[PrivateEngine]:
         for each in ("modern/root", "plugins", "apt"):
             if (shared / each).exists():
                 (folder / each).symlink_to(shared / each)
+        text = json.dumps(configuration or {})
+        (folder / "modern" / "daemon.json").write_text(text, encoding="utf-8")
         engine = PrivateEngine(folder)
         engine.start()
         try:

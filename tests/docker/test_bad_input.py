@@ -359,7 +359,7 @@ WAITS = {
         body=f"{WEB}.run(['tail', '/dev/zero'], ['--memory=10m'], foreground=True)",
         # An engine that is busy does not always hear of it.
         reason=r"container web was killed(, perhaps)? for lack of memory "
-        r"\(exit code 137\), .*",
+        r"\(limit 10 MiB, exit code 137\), .*",
         evidence={"web.inspect.json": '"ExitCode": 137'},
     ),
 }

@@ -300,6 +300,17 @@ class ApiEngine:
         """Let its processes go on."""
         self._post(f"unpause container {container}", f"/containers/{container}/unpause")
 
+    def container_stats(self, container: str) -> Json:
+        """Return what it takes of the machine at this moment, and has taken so far.
+
+        Nothing is waited for: what it takes per second is for the caller to compute.
+        """
+        path = f"/containers/{container}/stats"
+        parameters = {"stream": 0, "one-shot": 1}
+        words = f"ask for the figures of container {container}"
+        found: Json = self._get(words, path, parameters)
+        return found
+
     def container_logs(
         self,
         container: str,
@@ -388,15 +399,42 @@ class ApiEngine:
         answer = self._post(f"create network {name}", "/networks/create", body=body)
         return str(answer["Id"])
 
-    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        """Create a volume."""
-        body = {"Name": name, "Labels": dict(labels)}
+    def create_volume(
+        self, name: str, labels: Mapping[str, str], options: Json | None = None
+    ) -> None:
+        """Create a volume.
+
+        Args:
+            name: Its name.
+            labels: Its labels.
+            options: ``Driver`` and ``DriverOpts``, where they are not the engine's own.
+        """
+        body = {"Name": name, "Labels": dict(labels), **(options or {})}
         self._post(f"create volume {name}", "/volumes/create", body=body)
+
+    def inspect_volume(self, volume: str) -> Json:
+        """Return everything that the engine knows about a volume."""
+        found: Json = self._get(f"inspect volume {volume}", f"/volumes/{volume}")
+        return found
 
     def inspect_network(self, network: str) -> Json:
         """Return everything that the engine knows about a network."""
         found: Json = self._get(f"inspect network {network}", f"/networks/{network}")
         return found
+
+    def connect_network(self, network: str, container: str, endpoint: Json) -> None:
+        """Attach a container to one more network, whether it runs or not."""
+        words = f"connect container {container} to network {network}"
+        body = {"Container": container, "EndpointConfig": endpoint}
+        self._post(words, f"/networks/{network}/connect", body=body)
+
+    def disconnect_network(
+        self, network: str, container: str, *, force: bool = False
+    ) -> None:
+        """Take a container from a network; by force also one that is gone."""
+        words = f"disconnect container {container} from network {network}"
+        body = {"Container": container, "Force": force}
+        self._post(words, f"/networks/{network}/disconnect", body=body)
 
     def list_labelled(self, path: str, labels: list[str]) -> list[Json]:
         """Return what carries all of *labels*, of containers also those that ended.

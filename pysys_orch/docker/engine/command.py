@@ -21,6 +21,21 @@ _MAX_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMount:
+    """A volume as a container sees it.
+
+    Attributes:
+        volume: Its name.
+        target: Absolute path in the container.
+        read_only: Whether nothing inside can write to it.
+    """
+
+    volume: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """Everything that is known of a container before it exists.
 
@@ -31,6 +46,7 @@ class ContainerSpec:
         environment: Variables inside the container.
         labels: Its labels.
         mounts: Pairs of an absolute host path and an absolute path in the container.
+        volumes: The volumes that it has.
         ports: What is published on the host's loopback at ports that the engine
             chooses, as ``8000/tcp``.
         user: ``uid:gid``, or nothing for the image's own.
@@ -44,6 +60,7 @@ class ContainerSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[VolumeMount, ...] = ()
     ports: tuple[str, ...] = ()
     user: str = ""
     network: str = ""
@@ -62,11 +79,7 @@ def run_arguments(spec: ContainerSpec, extra: Sequence[str]) -> list[str]:
         arguments += ["--label", f"{key}={text}"]
     for key, text in spec.environment.items():
         arguments += ["--env", f"{key}={text}"]
-    for source, target in spec.mounts:
-        arguments += [
-            "--mount",
-            csv_line("type=bind", f"src={source}", f"dst={target}"),
-        ]
+    arguments += mount_arguments(spec)
     for port in spec.ports:
         arguments += ["--publish", f"127.0.0.1::{port}"]
     if spec.user and not names_user(extra):
@@ -95,11 +108,8 @@ def create_body(spec: ContainerSpec) -> dict[str, object]:
         body["Cmd"] = list(spec.command)
     if spec.user:
         body["User"] = spec.user
-    if spec.mounts:
-        host["Mounts"] = [
-            {"Type": "bind", "Source": source, "Target": target}
-            for source, target in spec.mounts
-        ]
+    if mounts := mount_bodies(spec):
+        host["Mounts"] = mounts
     if spec.ports:
         body["ExposedPorts"] = {port: {} for port in spec.ports}
         binding = [{"HostIp": "127.0.0.1", "HostPort": ""}]
@@ -109,6 +119,30 @@ def create_body(spec: ContainerSpec) -> dict[str, object]:
         endpoint = {"Aliases": list(spec.aliases)}
         body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: endpoint}}
     return body
+
+
+def mount_arguments(spec: ContainerSpec) -> list[str]:
+    """Return what the docker client is told of what *spec* mounts."""
+    lines = [
+        csv_line("type=bind", f"src={source}", f"dst={target}")
+        for source, target in spec.mounts
+    ]
+    for each in spec.volumes:
+        fields = ["type=volume", f"src={each.volume}", f"dst={each.target}"]
+        lines.append(csv_line(*fields, *(["readonly"] if each.read_only else [])))
+    return [word for line in lines for word in ("--mount", line)]
+
+
+def mount_bodies(spec: ContainerSpec) -> list[dict[str, object]]:
+    """Return the Engine API's description of what *spec* mounts."""
+    bodies: list[dict[str, object]] = [
+        {"Type": "bind", "Source": source, "Target": target}
+        for source, target in spec.mounts
+    ]
+    for each in spec.volumes:
+        body = {"Type": "volume", "Source": each.volume, "Target": each.target}
+        bodies.append({**body, "ReadOnly": True} if each.read_only else {**body})
+    return bodies
 
 
 def names_user(extra: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pysys_orch.docker.engine.model import read_stamp
-from pysys_orch.docker.engine.ready import ending
+from pysys_orch.docker.engine.ready import MEMORY_LIMIT, ending
 
 #: How often a container may die before nobody expects any more that it will run.
 MOST_RESTARTS = 3
@@ -94,7 +94,8 @@ def _failure(found: Mapping[str, Any], now: Callable[[], datetime]) -> str:
     if status in {"dead", "removing"}:
         return f"is {status}"
     if status == "exited" and (state["ExitCode"] or state.get("Error")):
-        return "" if _restarts(found) else ending(state)
+        limit = found["HostConfig"].get("Memory")
+        return "" if _restarts(found) else ending({**state, MEMORY_LIMIT: limit})
     return ""
 
 

@@ -23,6 +23,10 @@ from pysys_orch.errors import DockerError
 START: Final = "start"
 #: The container's process ended.
 DIE: Final = "die"
+#: The engine was asked to send it a signal, or to stop it.
+KILL: Final = "kill"
+#: The kernel killed a process in the container, for lack of memory.
+OOM: Final = "oom"
 #: The container was removed.
 DESTROY: Final = "destroy"
 #: Not an engine's word: the stream had broken and was opened again, so events may be

@@ -18,9 +18,14 @@ T = TypeVar("T")
 #: Seconds between two looks.
 POLL = 0.01
 
-#: Added to the state of a container that was killed and has a limit of its memory: an
-#: engine that is busy does not always hear why the kernel killed something.
-HAS_LIMIT = "HasMemoryLimit"
+#: Added to the state of a container that nobody asked the engine to kill: the bytes of
+#: memory that it is limited to. An engine that is busy does not always hear why the
+#: kernel killed something; of what was killed and had a limit, one can only suppose.
+MEMORY_LIMIT = "MemoryLimit"
+
+_CHILD_KILLED = "after lack of memory had killed a process in it"
+
+_KILLED = 137
 
 _CONNECT_TIMEOUT = 0.25
 _PROXY_PATIENCE = 0.25  # on a busy machine the proxy takes its time to close
@@ -87,17 +92,42 @@ def ending(state: Mapping[str, Any]) -> str:
     """Return in words how a container ended.
 
     Args:
-        state: ``State`` of its inspection; `HAS_LIMIT` may be added.
+        state: ``State`` of its inspection; `MEMORY_LIMIT` may be added.
     """
     code = state.get("ExitCode", 0)
-    if state.get("OOMKilled"):
-        return f"was killed for lack of memory (exit code {code})"
-    if state.get(HAS_LIMIT):
-        return f"was killed, perhaps for lack of memory (exit code {code})"
+    limit = state.get(MEMORY_LIMIT)
+    within = f"limit {in_bytes(limit)}" if limit else ""
+    if state.get("OOMKilled") and code == _KILLED:
+        facts = ", ".join(filter(None, (within, f"exit code {code}")))
+        return f"was killed for lack of memory ({facts})"
+    if state.get("OOMKilled") and state.get("Status") == "exited":
+        added = f" ({within})" if within else ""
+        return f"exited with exit code {code}, {_CHILD_KILLED}{added}"
+    if is_supposed_lack(state):
+        return f"was killed, perhaps for lack of memory ({within}, exit code {code})"
     if state.get("Error"):
         return f"could not be started: {' '.join(str(state['Error']).split())}"
     status = state.get("Status", "gone")
     return f"{status} with exit code {code}" if status == "exited" else f"is {status}"
+
+
+def is_supposed_lack(state: Mapping[str, Any]) -> bool:
+    """Return whether lack of memory explains best how a container ended.
+
+    Args:
+        state: As of `ending`.
+    """
+    is_over = not state.get("Running")
+    return is_over and bool(state.get(MEMORY_LIMIT)) and state["ExitCode"] == _KILLED
+
+
+def in_bytes(count: float) -> str:
+    """Return a number of bytes as people say it: ``16 MiB``."""
+    units = iter(("bytes", "KiB", "MiB", "GiB"))
+    unit = next(units)
+    while count >= 1024 and (larger := next(units, None)):
+        count, unit = count / 1024, larger
+    return f"{count:.4g} {unit}"
 
 
 def accepts_connections(host: str, port: int, *, direct: bool) -> bool:

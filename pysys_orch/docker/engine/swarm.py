@@ -19,7 +19,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pysys_orch.clock import Clock
-from pysys_orch.docker.engine.command import ContainerSpec, csv_line, names_user
+from pysys_orch.docker.engine.command import (
+    ContainerSpec,
+    csv_line,
+    mount_arguments,
+    mount_bodies,
+    names_user,
+)
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.errors import ConflictError, DockerError, NotFoundError
 
@@ -145,11 +151,8 @@ def service_body(spec: ServiceSpec) -> dict[str, Any]:
         container["Args"] = list(each.command)
     if each.user:
         container["User"] = each.user
-    if each.mounts:
-        container["Mounts"] = [
-            {"Type": "bind", "Source": source, "Target": target}
-            for source, target in each.mounts
-        ]
+    if mounts := mount_bodies(each):
+        container["Mounts"] = mounts
     for kind, word in ((Kind.SECRET, "Secret"), (Kind.CONFIG, "Config")):
         files = [file for file in spec.files if file.kind is kind]
         if files:
@@ -206,9 +209,7 @@ def service_arguments(
         arguments += ["--label", label, "--container-label", label]
     for key, text in each.environment.items():
         arguments += ["--env", f"{key}={text}"]
-    for source, target in each.mounts:
-        fields = ("type=bind", f"src={source}", f"dst={target}")
-        arguments += ["--mount", csv_line(*fields)]
+    arguments += mount_arguments(each)
     for port in each.ports:
         number, _, protocol = port.partition("/")
         published = f"mode=host,target={number},protocol={protocol}"

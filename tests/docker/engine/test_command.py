@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.command import (
     ContainerSpec,
+    VolumeMount,
     chosen_name,
     create_body,
     last_words,
@@ -532,6 +533,8 @@ def test_a_container_with_everything_is_the_same_whichever_way_it_is_started(
     """No label, variable, mount, port, user or network depends on the way."""
     network = resource_name(owner, "same", "network", 100)
     engine.create_network(network, {}, {})
+    volume = resource_name(owner, "same", "volume", 101)
+    engine.create_volume(volume, {})
     folder = tmp_path / 'a,b "c'
     folder.mkdir()
     spec = replace(
@@ -539,6 +542,10 @@ def test_a_container_with_everything_is_the_same_whichever_way_it_is_started(
         image=BUSYBOX,
         command=("sh", "-c", 'echo "$A"; sleep 600'),
         mounts=((str(tmp_path), "/mnt"), (str(folder), "/x")),
+        volumes=(
+            VolumeMount(volume=volume, target="/v"),
+            VolumeMount(volume=volume, target="/w,x", read_only=True),
+        ),
         network=network,
     )
     one, other = both_ways(spec)
@@ -548,4 +555,5 @@ def test_a_container_with_everything_is_the_same_whichever_way_it_is_started(
     assert {"A=b c", "EMPTY="} <= set(one["Config"]["Env"])
     assert one["Names"] == {network: ["cache", "db"]}
     assert one["Ports"] == {"53/udp": ["127.0.0.1"], "8000/tcp": ["127.0.0.1"]}
-    assert {each["Destination"] for each in one["Mounts"]} == {"/mnt", "/x"}
+    mounts = {each["Destination"]: each.get("RW", False) for each in one["Mounts"]}
+    assert mounts == {"/mnt": True, "/x": True, "/v": True, "/w,x": False}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pysys_orch.docker.engine.ready import (
-    HAS_LIMIT,
+    MEMORY_LIMIT,
     POLL,
     accepts_connections,
     ending,
@@ -178,8 +178,33 @@ ENDED = {"Status": "exited", "ExitCode": 3}
             "was killed for lack of memory (exit code 137)",
         ),
         (
-            {"Status": "exited", "ExitCode": 137, HAS_LIMIT: True},
-            "was killed, perhaps for lack of memory (exit code 137)",
+            {
+                "Status": "exited",
+                "ExitCode": 137,
+                "OOMKilled": True,
+                MEMORY_LIMIT: 1 << 24,
+            },
+            "was killed for lack of memory (limit 16 MiB, exit code 137)",
+        ),
+        (
+            {"Status": "exited", "ExitCode": 137, MEMORY_LIMIT: 5000000},
+            "was killed, perhaps for lack of memory (limit 4.768 MiB, exit code 137)",
+        ),
+        (
+            {
+                "Status": "exited",
+                "ExitCode": 1,
+                "OOMKilled": True,
+                MEMORY_LIMIT: 1 << 31,
+            },
+            (
+                "exited with exit code 1, after lack of memory had killed a process "
+                "in it (limit 2 GiB)"
+            ),
+        ),
+        (
+            {"Status": "exited", "ExitCode": 1, MEMORY_LIMIT: 1 << 24},
+            "exited with exit code 1",
         ),
         (
             {

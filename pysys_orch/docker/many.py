@@ -1,0 +1,88 @@
+"""Many of a kind at once: as many as an engine has use for, and none left half-way."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pysys_orch.docker.helper import DockerHelper, logsOf
+from pysys_orch.docker.parent import Parent
+from pysys_orch.errors import ConfigError, DockerError, OrchError
+
+_H = TypeVar("_H", bound=DockerHelper)
+
+_LISTEN_EVERY = 0.1
+
+
+def atOnce(
+    parent: Parent,
+    helpers: Sequence[_H],
+    act: Callable[[_H], object],
+    concurrency: int,
+) -> None:
+    """Do the same with each of *helpers*, with so many at the same time.
+
+    After a failure, or when the run is aborted, no more are begun, and what is under
+    way is waited for.
+
+    Args:
+        parent: The test or runner that waits.
+        helpers: What to do it with.
+        act: What to do.
+        concurrency: With how many at the same time.
+
+    Raises:
+        ConfigError: *concurrency* is less than 1.
+        OrchError: The first that failed, with its name and how many others did.
+    """
+    if concurrency < 1:
+        message = f"concurrency has to be 1 or more, got {concurrency}"
+        raise ConfigError(message)
+    with concurrent.futures.ThreadPoolExecutor(
+        concurrency, "orch-many", initializer=logsOf(parent)
+    ) as pool:
+        futures = [pool.submit(act, each) for each in helpers]
+        try:
+            _wait(parent, futures)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    _complain(helpers, futures)
+
+
+def _wait(parent: Parent, futures: Sequence[concurrent.futures.Future[object]]) -> None:
+    """Wait until all are done, or one has failed."""
+    first = concurrent.futures.FIRST_EXCEPTION
+    pending = set(futures)
+    while pending:
+        done, pending = concurrent.futures.wait(pending, _LISTEN_EVERY, first)
+        parent.pollWait(0)
+        if any(each.exception() is not None for each in done):
+            return
+
+
+def _complain(
+    helpers: Sequence[DockerHelper],
+    futures: Sequence[concurrent.futures.Future[object]],
+) -> None:
+    """Raise what the first of those raised that failed, if any did."""
+    ended = [
+        (helper, each.exception())
+        for helper, each in zip(helpers, futures, strict=True)
+        if not each.cancelled()
+    ]
+    failed = [(helper, each) for helper, each in ended if each is not None]
+    if not failed:
+        return
+    helper, failure = failed[0]
+    if not isinstance(failure, OrchError):
+        raise failure
+    others = len(failed) - 1
+    more = f" (so did {others} others)" if others else ""
+    left = len(helpers) - len(ended)
+    rest = f"; {left} were not begun" if left else ""
+    words = f"{helper.displayName}: {failure}{more}{rest}"
+    if isinstance(failure, DockerError):
+        failure.args = (words,)
+        raise failure
+    raise ConfigError(words)

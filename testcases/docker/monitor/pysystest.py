@@ -1,0 +1,82 @@
+__pysys_title__ = r""" Docker - what containers take is sampled at a steady rate, whatever becomes of them """
+__pysys_purpose__ = r""" """
+
+import csv
+import pathlib
+
+import pysys.basetest
+from pysys.constants import *
+
+import pysys_orch.docker
+from pysys_orch.docker import DockerMonitor
+
+BUSYBOX = 'pysys-orch-test/busybox:1'
+BUSY = ['sh', '-c', 'while :; do :; done']
+INTERVAL = 0.25
+
+
+class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
+	def execute(self):
+		late = self.docker.container(BUSYBOX, 'late')
+		holder = self.docker.container(BUSYBOX, 'holder')
+		with DockerMonitor(self, [holder, late], interval=INTERVAL) as monitor:
+			same = monitor.add(holder)
+			self.assertThat('same is monitor', same=same, monitor=monitor)
+			busy = self.docker.container(BUSYBOX, 'busy').run(BUSY, extraArgs=['--cpus=0.2'])
+			# 8 MB in memory that cannot be given back, within 32.
+			fill = 'dd if=/dev/zero of=/dev/shm/file bs=1000000 count=8; exec sleep 600'
+			holder.run(['sh', '-c', fill], extraArgs=['--memory=32m'])
+			ended = self.docker.container(BUSYBOX, 'ended').run(['sh', '-c', 'while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 3'])
+			removed = self.docker.container(BUSYBOX, 'removed').run(['sleep', '600'])
+			monitor.add(busy, ended, removed)
+			self.waitForRows(monitor, 'ended', 1)
+			ended.exec(['touch', '/tmp/go'])
+			self.waitForRows(monitor, 'removed', 3)
+			for each in removed.resources():
+				removed.engineInUse().remove(each)
+			self.waitForRows(monitor, 'busy', 12)
+			late.run(['sleep', '600'])
+			self.waitForRows(monitor, 'late', 2)
+			busy.restart(timeout=0)
+			before = len(self.rows(monitor, 'busy'))
+			self.waitForRows(monitor, 'busy', before + 3)
+		self.monitor = monitor
+		count = len(self.rows(monitor))
+		monitor.stop()
+		self.assertThat('rows == count', rows=len(self.rows(monitor)), count=count)
+
+	def rows(self, monitor, name=None):
+		with open(monitor.getFile(), newline='') as file:
+			return [row for row in csv.DictReader(file) if name in (None, row['container'])]
+
+	def waitForRows(self, monitor, name, number):
+		for _ in range(600):
+			if len(self.rows(monitor, name)) >= number:
+				return
+			self.pollWait(0.05)
+		self.abort(TIMEDOUT, f'{name} has not had {number} samples')
+
+	def validate(self):
+		figures = self.monitor.getFigures()
+		self.assertThat('15 < p50 < 25', p50=figures['busy']['cpu_p50'])
+		self.assertThat('p50 <= p90 <= p99 <= most', **{key: figures['busy'][f'cpu_{key}'] for key in ('p50', 'p90', 'p99')}, most=figures['busy']['cpu_max'])
+		self.assertThat('8e6 < memory < 12e6', memory=figures['holder']['memory_max'])
+
+		rows = self.rows(self.monitor)
+		self.assertThat('names == expected', names={row['container'] for row in rows}, expected={'busy', 'holder', 'ended', 'removed', 'late'})
+		self.assertThat('limits == {"33554432"}', limits={row['memory_limit_bytes'] for row in self.rows(self.monitor, 'holder')})
+		self.assertThat('0 < received', received=int(self.rows(self.monitor, 'busy')[-1]['rx_bytes']))
+		pids = {row['pids'] for row in self.rows(self.monitor, 'busy')}
+		self.assertThat('"1" in pids <= {"0", "1"}', pids=pids)  # none in the middle of a restart
+		# Each sample has its place, however late it came.
+		ticks = [float(row['seconds']) / INTERVAL for row in self.rows(self.monitor, 'busy')]
+		self.assertThat('all(each == round(each) for each in ticks)', ticks=ticks)
+		self.assertThat('ticks == sorted(set(ticks))', ticks=ticks)
+		# After a restart there is nothing to compare with.
+		unknown = [row['cpu_percent'] for row in self.rows(self.monitor, 'busy')].count('')
+		self.assertThat('unknown == 2', unknown=unknown)
+
+		self.logFileContents('monitor.csv', maxLines=5)
+		for words in [r'While it was monitored, ended exited with exit code 3', r'While it was monitored, removed was removed', r'busy +\d+ +\d+\.\d']:
+			self.assertGrep('run.log', words)
+		self.assertGrep('run.log', 'While it was monitored, (busy|holder|late)', contains=False)

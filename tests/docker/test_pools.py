@@ -1,0 +1,109 @@
+"""Addresses for networks that run out: what dead runs left makes room."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.model import Kind
+from pysys_orch.docker.engine.networks import is_exhausted
+from pysys_orch.docker.engine.ownership import Owner, owner_labels, resource_name
+from pysys_orch.errors import DockerError
+from tests.conftest import BUSYBOX
+from tests.docker.owned import passing_owner
+from tests.docker.private import PrivateEngine, private_engine
+from tests.nested import NestedProject, Result
+
+#: Room for four networks, of which docker's own bridge is one.
+SMALL = {"default-address-pools": [{"base": "10.213.0.0/24", "size": 26}]}
+PREDEFINED = {"bridge", "host", "none"}
+COMPOSE = f"""\
+services:
+  one:
+    image: {BUSYBOX}
+    command: sleep 600
+"""
+UP = "self.docker.composition('compose.yml').up(extraArgs=['--pull=never'])"
+
+
+@pytest.fixture(scope="module")
+def cramped() -> Iterator[PrivateEngine]:
+    """Run an engine that has few addresses."""
+    with private_engine(SMALL) as engine:
+        yield engine
+
+
+@pytest.fixture
+def full(cramped: PrivateEngine) -> Iterator[ApiEngine]:
+    """Return that engine, and have it without a network afterwards."""
+    engine = ApiEngine.connect(cramped.environment)
+    yield engine
+    for found in engine.listing():
+        resource = found.resource
+        if resource.kind is Kind.NETWORK and resource.name not in PREDEFINED:
+            engine.remove(resource)
+
+
+def fill(engine: ApiEngine, owner: Owner | None) -> int:
+    """Make networks until there is no room; return how many that were."""
+    labels: dict[str, str] = {}
+    if owner is not None:
+        facts = {"host": "here", "directory": "/somewhere"}
+        labels = owner_labels(owner, test_id="t", lease=300, facts=facts, keep=False)
+    for number in range(10):
+        name = f"network-{number}"
+        if owner is not None:
+            name = resource_name(owner, "t", "network", number)
+        try:
+            engine.create_network(name, labels, {})
+        except DockerError as refusal:
+            if is_exhausted(str(refusal)):
+                return number
+            raise
+    raise AssertionError("there is always room")
+
+
+def run(folder: Path, cramped: PrivateEngine, body: str) -> Result:
+    """Run one test, in a run that collects nothing at its start."""
+    nested = NestedProject(folder, plugin=False)
+    nested.test("test", body, **{"compose.yml": COMPOSE})
+    nested.run(environment=cramped.environment)
+    return nested.results()["test"]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("body", ["self.docker.network()", UP])
+def test_what_a_dead_run_left_makes_room(
+    cramped: PrivateEngine, full: ApiEngine, tmp_path: Path, body: str
+) -> None:
+    """Leftovers of yesterday do not break today's tests."""
+    with passing_owner() as owner:
+        assert fill(full, owner) == 3
+        left = {resource_name(owner, "t", "network", n) for n in range(3)}
+    result = run(tmp_path, cramped, body)
+    assert (result.outcome, result.reason) == ("PASSED", "")
+    assert left.isdisjoint(each.resource.name for each in full.listing())
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("body", ["self.docker.network()", UP])
+def test_a_pool_full_of_what_lives_is_told(
+    cramped: PrivateEngine, full: ApiEngine, tmp_path: Path, body: str
+) -> None:
+    """The reason says who has the networks, and what to do."""
+    with passing_owner() as owner:
+        assert fill(full, owner) == 3
+        result = run(tmp_path, cramped, body)
+        networks = {each.resource.name for each in full.listing()}
+    assert result.outcome == "BLOCKED"
+    assert re.search(
+        r"the engine has no addresses for another network: it has 4 "
+        rf"\(3 of the run with process {owner.pid} in /somewhere on here, "
+        r"1 of nobody known here\).*pysys-orch collect.*default-address-pools",
+        result.reason,
+    )
+    assert {resource_name(owner, "t", "network", n) for n in range(3)} <= networks
