@@ -13,6 +13,7 @@ from pysys_orch.lazy import exports
 if TYPE_CHECKING:
     from pysys_orch.docker.composition import DockerComposition
     from pysys_orch.docker.container import DockerContainer
+    from pysys_orch.docker.faults import DockerFault, DockerFaults
     from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
     from pysys_orch.docker.image import DockerImage
     from pysys_orch.docker.network import DockerNetwork
@@ -28,6 +29,8 @@ __all__ = [
     "DockerComposition",
     "DockerConfig",
     "DockerContainer",
+    "DockerFault",
+    "DockerFaults",
     "DockerFront",
     "DockerHelper",
     "DockerImage",
@@ -46,6 +49,8 @@ _HOMES = {
     "DockerComposition": "composition",
     "DockerConfig": "secret",
     "DockerContainer": "container",
+    "DockerFault": "faults",
+    "DockerFaults": "faults",
     "DockerFront": "testcase",
     "DockerHelper": "helper",
     "DockerImage": "image",

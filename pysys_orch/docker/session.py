@@ -42,9 +42,13 @@ if TYPE_CHECKING:
     from pysys_orch.docker.compose import ComposeProgram
     from pysys_orch.docker.engine.client import ApiEngine
     from pysys_orch.docker.engine.events import EventHub
+    from pysys_orch.docker.engine.fault import Claim, Remedy
     from pysys_orch.docker.engine.reaper import Reaper
 
 log = logging.getLogger("pysys.orch.docker")
+
+#: The file with what the run's reaper did, in the runner's output directory.
+REAPER_LOG = "docker_reaper.log"
 
 #: What of a client's environment decides which engine it speaks to.
 _ADDRESS = (
@@ -56,6 +60,7 @@ _ADDRESS = (
 )
 _SWARM_PATIENCE = 10.0  # with one that another run begins at this moment
 _SWARM_POLL = 0.05
+_DISMISSAL_TIMEOUT = 10.0
 _FORGET_FAILURE_AFTER = 30.0  # an engine that was down may be up again
 
 
@@ -105,6 +110,8 @@ class Session:
         self.buildkit: bool | None = None
         #: The compose program, once it was looked for.
         self.compose: ComposeProgram | None = None
+        #: What faults that are in force need for themselves, and what they are called.
+        self.claims: dict[Claim, str] = {}
         #: Held by whoever finds out one of these.
         self.lock = threading.RLock()
         self._numbers = itertools.count()
@@ -265,6 +272,36 @@ class Session:
                 self._hubs[engine] = EventHub(engine)
             return self._hubs[engine]
 
+    def promise(self, parent: Parent, engine: ApiEngine, remedy: Remedy) -> str:
+        """Have a fault undone if the run dies, in time; it begins after this only.
+
+        A run without `DockerRunnerPlugin` gets its reaper now.
+
+        Args:
+            parent: Whose fault it is.
+            engine: Where it is.
+            remedy: How to undo it.
+
+        Returns:
+            What to call it when it is `healed`.
+        """
+        with self._lock:
+            if self.reaper is None:
+                self._start_reaper(parent)
+            name = str(next(self._numbers))
+            if self.reaper is not None:
+                address = next(
+                    key for key, each in self._engines.items() if each is engine
+                )
+                environment = dict(zip(_ADDRESS, address, strict=True))
+                self.reaper.promise(name, environment, remedy)
+        return name
+
+    def healed(self, name: str) -> None:
+        """Say that what was promised is undone."""
+        if self.reaper is not None:
+            self.reaper.healed(name)
+
     def policy(self) -> Policy:
         """Return what a collection of this run goes by."""
         return Policy.here(
@@ -322,6 +359,24 @@ class Session:
         for failure in others.failures:
             log.info("Could not collect: %s", failure)
         return Report(removed=report.removed + others.removed, failures=report.failures)
+
+    def _start_reaper(self, parent: Parent) -> None:
+        from pysys_orch.docker.engine.reaper import Reaper
+
+        runner = cast(Runner, getattr(parent, "runner", None) or parent)
+        folder = Path(runner.output)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            reaper = Reaper.start(self.owner, self.settings, folder / REAPER_LOG)
+        except OSError as failure:
+            log.warning(
+                "Docker: no reaper, faults on what is not of this run stay in force if "
+                "it is killed: %s",
+                failure,
+            )
+            return
+        self.reaper = reaper
+        runner.addCleanupFunction(lambda: reaper.dismiss(_DISMISSAL_TIMEOUT))
 
     def _run_labels(self) -> dict[str, str]:
         """Return the labels of what no test of the run owns alone."""

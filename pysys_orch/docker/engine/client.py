@@ -251,6 +251,11 @@ class ApiEngine:
             self._get("ask the engine for its clock", "/info")["SystemTime"]
         )
 
+    def cgroup_version(self) -> int:
+        """Return by which version of cgroups the engine limits containers: 1 or 2."""
+        told = self._get("ask the engine for its cgroups", "/info")
+        return int(told.get("CgroupVersion") or 1)
+
     # Containers ---------------------------------------------------------------
 
     def create_container(self, name: str, body: Json) -> str:
@@ -299,6 +304,11 @@ class ApiEngine:
     def unpause_container(self, container: str) -> None:
         """Let its processes go on."""
         self._post(f"unpause container {container}", f"/containers/{container}/unpause")
+
+    def update_container(self, container: str, limits: Json) -> None:
+        """Give it other limits, while it runs; a limit of 0 stays as it is."""
+        path = f"/containers/{container}/update"
+        self._post(f"update container {container}", path, body=limits)
 
     def container_logs(
         self,
@@ -397,6 +407,24 @@ class ApiEngine:
         """Return everything that the engine knows about a network."""
         found: Json = self._get(f"inspect network {network}", f"/networks/{network}")
         return found
+
+    def connect_network(self, network: str, container: str, endpoint: Json) -> None:
+        """Have a container join a network.
+
+        Args:
+            network: Its id or name.
+            container: The container's id.
+            endpoint: The API's own description of how: aliases, fixed addresses.
+        """
+        words = f"connect container {container} to network {network}"
+        body = {"Container": container, "EndpointConfig": endpoint}
+        self._post(words, f"/networks/{network}/connect", body=body)
+
+    def disconnect_network(self, network: str, container: str) -> None:
+        """Have a container leave a network."""
+        words = f"disconnect container {container} from network {network}"
+        body = {"Container": container, "Force": False}
+        self._post(words, f"/networks/{network}/disconnect", body=body)
 
     def list_labelled(self, path: str, labels: list[str]) -> list[Json]:
         """Return what carries all of *labels*, of containers also those that ended.
