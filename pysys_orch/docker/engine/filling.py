@@ -24,7 +24,7 @@ def main(verb: str, root: str, path: str, most: int) -> None:
     """Fill, free, or say what is there.
 
     Args:
-        verb: ``fill``, ``free`` or ``look``.
+        verb: ``check``, ``fill``, ``free`` or ``look``.
         root: The container's root, as seen from here.
         path: A folder in the container.
         most: The largest file system that is filled, in bytes.
@@ -36,36 +36,33 @@ def main(verb: str, root: str, path: str, most: int) -> None:
     os.chdir("/")
     folder = Path(path)
     file = folder / NAME
-    if verb == "free":
+    if verb == "check":
+        _check(folder, file, most)
+    elif verb == "fill":
+        _fill(file)
+    elif verb == "free":
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             file.unlink()
-        return
-    if verb == "look":
-        print("full" if file.exists() and not _free(folder) else "not full")  # noqa: T201
-        return
+    else:
+        is_full = file.exists() and not os.statvfs(folder).f_bfree
+        print("full" if is_full else "not full")  # noqa: T201 -- this is how it speaks
+
+
+def _check(folder: Path, file: Path, most: int) -> None:
     if not folder.is_dir():
-        message = f"there is no folder {path} in the container"
+        message = f"there is no folder {folder} in the container"
         raise SystemExit(message)
     about = os.statvfs(folder)
     size = about.f_blocks * about.f_frsize
     if size > most:
         message = (
-            f"the file system of {path} has {size} bytes, more than the {most} "
+            f"the file system of {folder} has {size} bytes, more than the {most} "
             "that are filled: mount a small one there, such as a volume with a size"
         )
         raise SystemExit(message)
     if file.exists():
-        message = f"{path} has been filled already: there is {file}"
+        message = f"{folder} has been filled already: there is {file}"
         raise SystemExit(message)
-    try:
-        _fill(file)
-    except OSError as failure:
-        message = f"{path} cannot be filled: {failure.strerror}"
-        raise SystemExit(message) from None
-
-
-def _free(folder: Path) -> int:
-    return os.statvfs(folder).f_bfree
 
 
 def _fill(file: Path) -> None:
@@ -86,4 +83,8 @@ def _fill(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    try:
+        main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    except OSError as failure:
+        words = f"{sys.argv[3]} cannot be filled: {failure.strerror}"
+        raise SystemExit(words) from None

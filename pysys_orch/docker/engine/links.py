@@ -205,11 +205,19 @@ class Files:
         self._pid = pid
         self._container = container
 
+    def check(self, path: str) -> None:
+        """Look at a folder that is to be filled.
+
+        Raises:
+            FaultError: It is none, is filled already, or its file system is too large.
+        """
+        self._run("check", path)
+
     def fill(self, path: str) -> None:
         """Leave no space in the file system of a folder.
 
         Raises:
-            FaultError: It is no folder, too large, or cannot be written to.
+            FaultError: It cannot be written to.
         """
         self._run("fill", path)
 

@@ -327,7 +327,7 @@ class Squeezed(_Simple):
         self._memory = memory
         self._squeeze = Squeeze(limits={}, former={})
         told = (("cpus", cpus), ("memory", memory))
-        self.words = ", ".join(f"{key} {each:g}" for key, each in told if each)
+        self.words = ", ".join(f"{key} {each}" for key, each in told if each)
         self._before: dict[str, int | None] | None = None
 
     def prepare(self) -> Plan:
@@ -399,7 +399,8 @@ class Fill(_Simple):
 
     def prepare(self) -> Plan:
         """See `Mishap`."""
-        files_of(self._target.engine, self._target.inspect_running()["Id"])
+        container = self._target.inspect_running()["Id"]
+        files_of(self._target.engine, container).check(self._path)
         return self._plan(self._remedy(Action.EMPTY, path=self._path), self._path)
 
     def begin(self) -> None:
