@@ -104,6 +104,7 @@ class Session:
         self.domain = this_domain()
         self.owner = this_owner(self.domain, self.clock)
         self.reaper: Reaper | None = None
+        self._own_reaper: Reaper | None = None  # the plugin lets its one go itself
         #: Whether this run begins a swarm where it needs one.
         self.begins_swarm = False
         #: Whether the docker client builds with BuildKit, once it was asked.
@@ -338,6 +339,8 @@ class Session:
         for each in left:
             log.info("Removed %s: %s", each.resource, each.reason)
         failures += report.failures
+        if self._own_reaper is not None:
+            self._own_reaper.dismiss(_DISMISSAL_TIMEOUT)
         if failures:
             raise CleanupError(failures)
 
@@ -375,8 +378,7 @@ class Session:
                 failure,
             )
             return
-        self.reaper = reaper
-        runner.addCleanupFunction(lambda: reaper.dismiss(_DISMISSAL_TIMEOUT))
+        self.reaper = self._own_reaper = reaper
 
     def _run_labels(self) -> dict[str, str]:
         """Return the labels of what no test of the run owns alone."""

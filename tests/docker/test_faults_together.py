@@ -337,13 +337,14 @@ def test_what_is_missing_to_enter_a_container_is_said() -> None:
 
 
 def test_without_root_only_what_enters_a_container_is_refused(
-    shared: tuple[Parent, DockerContainer],
+    parent: Parent,
 ) -> None:
     """Pausing it needs the engine only."""
-    _, web = shared
+    web = container(parent, "web")
     program = (
-        "import os, sys, json; os.setuid(65534);"
+        "import os, sys, json;"
         "from pysys_orch.docker.engine.links import require_reach;"
+        "os.setuid(65534);"
         "require_reach(json.load(sys.stdin), is_local=True)"
     )
     done = subprocess.run(

@@ -515,13 +515,14 @@ class Partition:
         if not all(self._sides):
             message = f"a partition has containers on both sides, got {self.words!r}"
             raise ConfigError(message)
+        for each in self.targets:
+            _require_own_network(each)
         networks: list[set[int]] = []
         chains: dict[Target, Chain] = {}
         for mine, theirs in (self._sides, self._sides[::-1]):
             addresses = [address for each in theirs for address in _addresses(each)]
             networks.append(set())
             for each in mine:
-                _require_own_network(each)
                 network = network_of(each.engine, each.container)
                 networks[-1].add(network.identity())
                 chains[each] = cutting(self._name, dict.fromkeys(addresses))
