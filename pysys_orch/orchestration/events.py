@@ -318,7 +318,7 @@ def bind(draft: Draft, library: Library) -> tuple[list[BoundEvent], list[Problem
         if event.undo is not None:
             undo = binder.undo(event.undo, event.params)
         if event.overlap is Overlap.PARALLEL and binder.has_fault:
-            words = f"{event.name} is one fault, which cannot overlap itself"
+            words = "overlap: a fault of the test cannot be in force twice"
             binder.problems.append(_problem(draft, index, ("overlap",), words))
         problems += binder.problems
         if action is not None:
