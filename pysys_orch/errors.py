@@ -12,6 +12,7 @@ OrchError
     ├── SwarmInactiveError        make the engine a manager of a swarm
     ├── ContainerGoneError        it died or was removed while somebody waited for it
     ├── WaitTimeoutError          it did not happen in time
+    ├── FaultError                a fault could not be made, or not be healed
     └── CleanupError              some of what was to be removed is still there
 ```
 
@@ -107,6 +108,10 @@ class ContainerGoneError(DockerError):
 
 class WaitTimeoutError(DockerError):
     """What was waited for did not happen in time."""
+
+
+class FaultError(DockerError):
+    """A fault could not be brought into force here, or could not be healed."""
 
 
 class CleanupError(DockerError):

@@ -13,6 +13,7 @@ from pysys_orch.lazy import exports
 if TYPE_CHECKING:
     from pysys_orch.docker.composition import DockerComposition
     from pysys_orch.docker.container import DockerContainer
+    from pysys_orch.docker.faults import DockerFault, DockerFaults
     from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
     from pysys_orch.docker.image import DockerImage
     from pysys_orch.docker.monitor import DockerMonitor
@@ -30,6 +31,8 @@ __all__ = [
     "DockerComposition",
     "DockerConfig",
     "DockerContainer",
+    "DockerFault",
+    "DockerFaults",
     "DockerFront",
     "DockerHelper",
     "DockerImage",
@@ -50,6 +53,8 @@ _HOMES = {
     "DockerComposition": "composition",
     "DockerConfig": "secret",
     "DockerContainer": "container",
+    "DockerFault": "faults",
+    "DockerFaults": "faults",
     "DockerFront": "testcase",
     "DockerHelper": "helper",
     "DockerImage": "image",

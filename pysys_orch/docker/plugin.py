@@ -11,7 +11,7 @@ from pysys.process.user import ProcessUser
 
 from pysys_orch.docker.engine.reaper import Reaper
 from pysys_orch.docker.parent import Runner
-from pysys_orch.docker.session import Session
+from pysys_orch.docker.session import REAPER_LOG, Session
 from pysys_orch.errors import CleanupError, ConfigError
 
 log = logging.getLogger("pysys.orch.docker")
@@ -80,7 +80,7 @@ class DockerRunnerPlugin:
             folder = Path(runner.output)
             folder.mkdir(parents=True, exist_ok=True)
             self._reaper = Reaper.start(
-                session.owner, session.settings, folder / "docker_reaper.log"
+                session.owner, session.settings, folder / REAPER_LOG
             )
         except OSError as failure:
             log.warning(
@@ -123,6 +123,6 @@ class DockerRunnerPlugin:
         in_haste = ProcessUser.isRunnerAborting
         self._reaper.dismiss(_HASTE if in_haste else _DISMISSAL_TIMEOUT)
         with contextlib.suppress(OSError):
-            path = Path(self._runner.output, "docker_reaper.log")
+            path = Path(self._runner.output, REAPER_LOG)
             if path.stat().st_size == 0:
                 path.unlink()

@@ -43,11 +43,15 @@ if TYPE_CHECKING:
     from pysys_orch.docker.compose import ComposeProgram
     from pysys_orch.docker.engine.client import ApiEngine
     from pysys_orch.docker.engine.events import EventHub
+    from pysys_orch.docker.engine.fault import Claim, Remedy
     from pysys_orch.docker.engine.reaper import Reaper
 
 _T = TypeVar("_T")
 
 log = logging.getLogger("pysys.orch.docker")
+
+#: The file with what the run's reaper did, in the runner's output directory.
+REAPER_LOG = "docker_reaper.log"
 
 #: What of a client's environment decides which engine it speaks to.
 _ADDRESS = (
@@ -59,6 +63,7 @@ _ADDRESS = (
 )
 _SWARM_PATIENCE = 10.0  # with one that another run begins at this moment
 _SWARM_POLL = 0.05
+_DISMISSAL_TIMEOUT = 10.0
 _FORGET_FAILURE_AFTER = 30.0  # an engine that was down may be up again
 
 
@@ -102,12 +107,15 @@ class Session:
         self.domain = this_domain()
         self.owner = this_owner(self.domain, self.clock)
         self.reaper: Reaper | None = None
+        self._own_reaper: Reaper | None = None  # the plugin lets its one go itself
         #: Whether this run begins a swarm where it needs one.
         self.begins_swarm = False
         #: Whether the docker client builds with BuildKit, once it was asked.
         self.buildkit: bool | None = None
         #: The compose program, once it was looked for.
         self.compose: ComposeProgram | None = None
+        #: What faults that are in force need for themselves, and what they are called.
+        self.claims: dict[Claim, str] = {}
         #: Held by whoever finds out one of these.
         self.lock = threading.RLock()
         self._numbers = itertools.count()
@@ -301,6 +309,36 @@ class Session:
         """Return who has the networks that leave no addresses, and what to do."""
         return told_exhausted(engine.listing(dated=False), self.owner)
 
+    def promise(self, parent: Parent, engine: ApiEngine, remedy: Remedy) -> str:
+        """Have a fault undone if the run dies, in time; it begins after this only.
+
+        A run without `DockerRunnerPlugin` gets its reaper now.
+
+        Args:
+            parent: Whose fault it is.
+            engine: Where it is.
+            remedy: How to undo it.
+
+        Returns:
+            What to call it when it is `healed`.
+        """
+        with self._lock:
+            if self.reaper is None:
+                self._start_reaper(parent)
+            name = str(next(self._numbers))
+            if self.reaper is not None:
+                address = next(
+                    key for key, each in self._engines.items() if each is engine
+                )
+                environment = dict(zip(_ADDRESS, address, strict=True))
+                self.reaper.promise(name, environment, remedy)
+        return name
+
+    def healed(self, name: str) -> None:
+        """Say that what was promised is undone."""
+        if self.reaper is not None:
+            self.reaper.healed(name)
+
     def policy(self) -> Policy:
         """Return what a collection of this run goes by."""
         return Policy.here(
@@ -337,6 +375,8 @@ class Session:
         for each in left:
             log.info("Removed %s: %s", each.resource, each.reason)
         failures += report.failures
+        if self._own_reaper is not None:
+            self._own_reaper.dismiss(_DISMISSAL_TIMEOUT)
         if failures:
             raise CleanupError(failures)
 
@@ -363,6 +403,23 @@ class Session:
         for failure in others.failures:
             log.info("Could not collect: %s", failure)
         return others
+
+    def _start_reaper(self, parent: Parent) -> None:
+        from pysys_orch.docker.engine.reaper import Reaper
+
+        runner = cast(Runner, getattr(parent, "runner", None) or parent)
+        folder = Path(runner.output)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            reaper = Reaper.start(self.owner, self.settings, folder / REAPER_LOG)
+        except OSError as failure:
+            log.warning(
+                "Docker: no reaper, faults on what is not of this run stay in force if "
+                "it is killed: %s",
+                failure,
+            )
+            return
+        self.reaper = self._own_reaper = reaper
 
     def _run_labels(self) -> dict[str, str]:
         """Return the labels of what no test of the run owns alone."""

@@ -10,6 +10,7 @@ from pysys.basetest import BaseTest
 
 from pysys_orch.docker.composition import DockerComposition
 from pysys_orch.docker.container import DockerContainer
+from pysys_orch.docker.faults import DockerFaults
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.monitor import DockerMonitor
 from pysys_orch.docker.network import DockerNetwork
@@ -33,6 +34,11 @@ class DockerFront:
     def setup(self, owner: Parent) -> None:
         """Work for *owner*, a test or the runner; nothing is done until it is used."""
         self._owner = owner
+
+    @property
+    def faults(self) -> DockerFaults:
+        """What makes faults: pauses, partitions, slow links, full disks."""
+        return DockerFaults(self._owner)
 
     def image(
         self,

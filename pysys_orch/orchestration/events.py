@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 from pysys_orch.errors import ConfigError
 from pysys_orch.inputs import nearest
 from pysys_orch.orchestration import fixtures
-from pysys_orch.orchestration.description import Event
+from pysys_orch.orchestration.description import Event, Overlap
 from pysys_orch.orchestration.documents import Steps
 from pysys_orch.orchestration.failures import words_of
 from pysys_orch.orchestration.fixtures import Fixtures
@@ -80,7 +80,17 @@ class Library:
                 for name, each in vars(source.module).items()
                 if _is_event(each) and not name.startswith("_")
             ]
+        attributes = getattr(self.owner, "__dict__", {})
+        names += [each for each in attributes if self.fault(each) is not None]
         return list(dict.fromkeys(names))
+
+    def fault(self, name: str) -> object | None:
+        """Return the attribute of the test that can be started and undone, or None."""
+        found = getattr(self.owner, "__dict__", {}).get(name)
+        is_fault = callable(getattr(found, "start", None)) and callable(
+            getattr(found, "undo", None)
+        )
+        return found if is_fault else None
 
     def find(self, name: str) -> tuple[Callable[..., Any] | None, str]:
         """Return the function of an event; or None, and why there is none."""
@@ -96,6 +106,8 @@ class Library:
         if found:
             both = " and in ".join(source.name for source, _ in found)
             return None, f"is in {both}: leave one out"
+        if name in getattr(self.owner, "__dict__", {}):
+            return None, "is an attribute of the test without start() and undo()"
         places = [each.name for each in self.sources]
         if self.methods:
             places.append("the test's methods")
@@ -198,6 +210,40 @@ def _is_event(function: Any) -> TypeGuard[Callable[..., Any]]:  # noqa: ANN401 -
 # Binding.
 
 
+class Pair:
+    """A fault of the test, as one event starts it and takes it back.
+
+    Args:
+        name: What the test calls it.
+        fault: What has ``start`` and ``undo``, without arguments; where it can tell, it
+            has ``isInForce``, too.
+    """
+
+    def __init__(self, name: str, fault: Any) -> None:  # noqa: ANN401 -- any that fits
+        self._name = name
+        self._fault = fault
+        self._is_refused = False
+
+    def start(self) -> object:
+        """Put it in force.
+
+        Raises:
+            ConfigError: It is already.
+        """
+        is_in_force = getattr(self._fault, "isInForce", False)
+        if callable(is_in_force):
+            is_in_force = is_in_force()
+        self._is_refused = bool(is_in_force)
+        if self._is_refused:
+            message = f"fault {self._name} is in force already: undo it first"
+            raise ConfigError(message)
+        return self._fault.start()
+
+    def undo(self) -> object:
+        """Take it back, unless somebody else has put it in force."""
+        return None if self._is_refused else self._fault.undo()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """A function, and where its arguments come from.
@@ -271,6 +317,9 @@ def bind(draft: Draft, library: Library) -> tuple[list[BoundEvent], list[Problem
         undo = None
         if event.undo is not None:
             undo = binder.undo(event.undo, event.params)
+        if event.overlap is Overlap.PARALLEL and binder.has_fault:
+            words = "overlap: a fault of the test cannot be in force twice"
+            binder.problems.append(_problem(draft, index, ("overlap",), words))
         problems += binder.problems
         if action is not None:
             bound.append(BoundEvent(event=event, action=action, undo=undo))
@@ -298,9 +347,15 @@ class _Binder:
         problem: Callable[[Steps, str], Problem],
     ) -> None:
         self.problems: list[Problem] = []
+        self._pairs: dict[str, Pair] = {}
         self._library = library
         self._available = available
         self._problem = problem
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether it names a fault of the test."""
+        return bool(self._pairs)
 
     def undo(self, name: str, params: Mapping[str, Any] | None) -> Bound | None:
         """Bind what takes the event back: it gets those arguments that it takes."""
@@ -323,6 +378,10 @@ class _Binder:
             may_leave: Those that it need not take.
         """
         function, why = self._library.find(name)
+        fault = None if function is not None else self._library.fault(name)
+        if fault is not None:
+            pair = self._pairs.setdefault(name, Pair(name, fault))
+            function = pair.undo if key == "undo" else pair.start
         if function is None:
             self._blame(key, f"{key} {name!r} {why}")
             return None

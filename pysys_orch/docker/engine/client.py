@@ -251,6 +251,11 @@ class ApiEngine:
             self._get("ask the engine for its clock", "/info")["SystemTime"]
         )
 
+    def cgroup_version(self) -> int:
+        """Return by which version of cgroups the engine limits containers: 1 or 2."""
+        told = self._get("ask the engine for its cgroups", "/info")
+        return int(told.get("CgroupVersion") or 1)
+
     # Containers ---------------------------------------------------------------
 
     def create_container(self, name: str, body: Json) -> str:
@@ -310,6 +315,11 @@ class ApiEngine:
         words = f"ask for the figures of container {container}"
         found: Json = self._get(words, path, parameters)
         return found
+
+    def update_container(self, container: str, limits: Json) -> None:
+        """Give it other limits, while it runs; a limit of 0 stays as it is."""
+        path = f"/containers/{container}/update"
+        self._post(f"update container {container}", path, body=limits)
 
     def container_logs(
         self,
@@ -423,7 +433,13 @@ class ApiEngine:
         return found
 
     def connect_network(self, network: str, container: str, endpoint: Json) -> None:
-        """Attach a container to one more network, whether it runs or not."""
+        """Have a container join a network, whether it runs or not.
+
+        Args:
+            network: Its id or name.
+            container: The container's id.
+            endpoint: The API's own description of how: aliases, fixed addresses.
+        """
         words = f"connect container {container} to network {network}"
         body = {"Container": container, "EndpointConfig": endpoint}
         self._post(words, f"/networks/{network}/connect", body=body)

@@ -6,6 +6,9 @@ the reaper ends the docker clients that the run left behind, and removes all it 
 again and again for some seconds: what an engine was asked for it finishes even when the
 asker is gone.
 
+Where a run has made a fault of what it does not own, it has told before how to undo
+that; then this is what the reaper does first.
+
 Run and reaper speak in lines of JSON: the run on the reaper's standard input, the
 reaper on its standard output. The end of the input is the death of the run.
 """
@@ -23,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pysys_orch.docker.engine.fault import Remedy
 from pysys_orch.docker.engine.ownership import Owner
 from pysys_orch.settings import DockerSettings, inherited_environment
 
@@ -92,6 +96,23 @@ class Reaper:
     def watch(self, environment: Mapping[str, str]) -> None:
         """Have the reaper look also on the engine of this client environment."""
         self._tell({"engine": dict(environment)})
+
+    def promise(
+        self, name: str, environment: Mapping[str, str], remedy: Remedy
+    ) -> None:
+        """Have the reaper undo a fault when the run dies.
+
+        Args:
+            name: What to call it.
+            environment: That of a client of the engine on which it is.
+            remedy: How to undo it.
+        """
+        said = {"name": name, "engine": dict(environment), **remedy.as_json()}
+        self._tell({"remedy": said})
+
+    def healed(self, name: str) -> None:
+        """Tell the reaper that a fault is undone."""
+        self._tell({"healed": name})
 
     def has_reported(self, timeout: float) -> bool:
         """Wait for the report; return whether it is there, or will never be."""

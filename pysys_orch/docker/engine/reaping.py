@@ -21,6 +21,8 @@ from typing import IO, Any
 from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.collect import Policy, Report, plan_collection, sweep
+from pysys_orch.docker.engine.fault import Remedy
+from pysys_orch.docker.engine.healing import heal
 from pysys_orch.docker.engine.ownership import (
     MARKER_VARIABLE,
     Domain,
@@ -95,8 +97,16 @@ def main(task: Mapping[str, Any]) -> None:
         answer["failures"].append(str(failure))
     with contextlib.suppress(OSError):  # the run may be gone already
         print(json.dumps(answer), flush=True)  # noqa: T201 -- this is how it speaks
+    remedies: dict[str, dict[str, Any]] = {}
     for heard in _messages(sys.stdin, owner):
+        if "remedy" in heard:
+            remedies[heard["remedy"]["name"]] = heard["remedy"]
+            continue
+        if "healed" in heard:
+            remedies.pop(heard["healed"], None)
+            continue
         if "over" in heard:
+            _heal(remedies)  # what the run itself could not
             for line in answer["removed"] if heard["over"] == UNREAD else ():
                 _write(f"removed {line}")
             if answer["removed"]:
@@ -109,7 +119,7 @@ def main(task: Mapping[str, Any]) -> None:
         if owner.key in line:
             # The run was dead already when the engine was first looked at.
             _write(f"removed {line}")
-    _reap(owner, policy, environments, clock=SystemClock())
+    _reap(owner, policy, environments, remedies, clock=SystemClock())
 
 
 def _messages(stream: IO[str], owner: Owner) -> Iterator[dict[str, Any]]:
@@ -141,11 +151,13 @@ def _reap(
     owner: Owner,
     policy: Policy,
     environments: list[dict[str, str]],
+    remedies: dict[str, dict[str, Any]],
     *,
     clock: Clock,
 ) -> None:
-    """Remove all that *owner* has, and what is still being made for it."""
+    """Heal what *owner* has disturbed, and remove all that it has or still gets."""
     _end_clients(policy.domain)
+    _heal(remedies)
     begin = clock.instant()
     never = threading.Event()
     mine = replace(policy, known=(owner,))
@@ -158,8 +170,24 @@ def _reap(
         for environment in environments:
             # Of others' things others take care, and the next run of all that is left.
             quiet &= _pass(environment, mine, clock, only=owner)
-        waiting = not quiet or clock.instant() < begin + PASSES[-1]
+        _heal(remedies)
+        waiting = bool(remedies) or not quiet or clock.instant() < begin + PASSES[-1]
         _end_clients(policy.domain)
+
+
+def _heal(remedies: dict[str, dict[str, Any]]) -> None:
+    """Undo faults, the last one first; what is undone is no remedy any more."""
+    for name, said in reversed(list(remedies.items())):
+        remedy = Remedy.of(said)
+        words = f"{remedy.action} of container {remedy.container[:12]}"
+        try:
+            engine = ApiEngine.connect({**inherited_environment(), **said["engine"]})
+            note = heal(engine, remedy)
+        except OrchError as failure:
+            _write(f"not healed: {words}: {failure}")
+            continue
+        del remedies[name]
+        _write(f"healed: {words}{f': {note}' if note else ''}")
 
 
 def _pass(

@@ -1,0 +1,375 @@
+"""Faults go together or say why not, and none outlives what it was made for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pysys_orch.docker import (
+    DockerContainer,
+    DockerFault,
+    DockerFaults,
+    DockerImage,
+    DockerNetwork,
+)
+from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.links import cgroup_limits, require_reach
+from pysys_orch.docker.parent import Parent
+from pysys_orch.errors import ContainerGoneError, FaultError
+from tests.conftest import BUSYBOX
+from tests.docker.owned import docker
+from tests.docker.stand_in import EndedError, StandIn, stand_in
+
+pytestmark = [pytest.mark.docker, pytest.mark.engine20]
+
+SLEEP = ["sleep", "600"]
+
+
+@pytest.fixture
+def parent(engine: ApiEngine, tmp_path: Path) -> Iterator[Parent]:
+    with stand_in(tmp_path / "output") as made:
+        yield made
+
+
+@pytest.fixture
+def faults(parent: Parent) -> DockerFaults:
+    return DockerFaults(parent)
+
+
+def container(parent: Parent, name: str, **options: Any) -> DockerContainer:
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    made = DockerContainer.fromImage(image, name)
+    return made.run(SLEEP, **options)
+
+
+def record(parent: Parent) -> list[dict[str, Any]]:
+    lines = Path(parent.output, "faults.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def in_force(fault: DockerFault) -> bool:
+    return fault.isInForce
+
+
+SAME: dict[str, Callable[[DockerFaults, DockerContainer], tuple[DockerFault, ...]]] = {
+    "pause": lambda faults, web: (faults.pause(web), faults.pause(web)),
+    "kill": lambda faults, web: (faults.kill(web), faults.kill(web)),
+    "links": lambda faults, web: (faults.slow(web, 1), faults.lossy(web, 0.5)),
+    "link-to": lambda faults, web: (
+        faults.slow(web, 1, to="192.0.2.1"),
+        faults.lossy(web, 0.5),
+    ),
+    "squeeze": lambda faults, web: (
+        faults.squeeze(web, cpus=0.5),
+        faults.squeeze(web, memory="32m"),
+    ),
+    "disconnect": lambda faults, web: (
+        faults.disconnect(web, "bridge"),
+        faults.disconnect(web, "bridge"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_what_cannot_be_at_once_is_refused_and_the_first_stays(
+    faults: DockerFaults, parent: Parent, case: str
+) -> None:
+    """The test is told which fault is in the way; that can be undone, and made anew."""
+    first, second = SAME[case](faults, container(parent, "web"))
+    with first:
+        with pytest.raises(
+            EndedError,
+            match=f"{first.displayName} is in force|does not run|paused already|cannot "
+            "be disconnected",
+        ):
+            second.start()
+        assert in_force(first)
+        assert not in_force(second)
+        second.undo()
+        assert in_force(first)
+    with second:
+        assert in_force(second)
+    assert [each["event"] for each in record(parent) if not each["error"]] == [
+        "start",
+        "undo",
+        "start",
+        "undo",
+    ]
+
+
+def test_a_fault_in_force_is_not_started_again(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """But undone as often as one likes."""
+    fault = faults.pause(container(parent, "web"))
+    fault.undo()
+    with fault, pytest.raises(EndedError, match="pause of web is in force already"):
+        fault.start()
+    assert not in_force(fault)
+    fault.undo().undo()
+    assert len(record(parent)) == 2
+
+
+def test_faults_of_several_kinds_go_together(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """In whatever order they are undone."""
+    network = DockerNetwork.create(parent)
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    web, other = (
+        DockerContainer.fromImage(image, name).joinNetwork(network).run(SLEEP)
+        for name in ("web", "other")
+    )
+    made = [
+        faults.slow(web, 0.1),
+        faults.squeeze(web, cpus=0.5),
+        faults.partition(web, other),
+        faults.partition(web, other),
+        faults.pause(web),
+    ]
+    for each in made:
+        each.start()
+    assert all(map(in_force, made))
+    while made:
+        made.pop(0).undo()
+        assert all(map(in_force, made))
+
+
+def test_a_container_that_went_has_nothing_to_heal(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """The record says so."""
+    for make in (
+        faults.pause,
+        faults.kill,
+        faults.disconnect,
+        lambda web: faults.slow(web, 0.1),
+        lambda web: faults.squeeze(web, cpus=0.5),
+    ):
+        web = container(parent, "web")
+        with make(web) as fault:
+            docker("rm", "--force", web.getName())
+            assert not in_force(fault)
+    notes = [each["note"] for each in record(parent) if each["event"] == "undo"]
+    assert notes == ["web: the container was removed"] * 5
+
+
+def test_a_restarted_container_is_out_of_a_links_reach(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """It has another network then; the fault tells, and can be started again."""
+    web = container(parent, "web")
+    fault = faults.slow(web, 0.1).start()
+    web.restart(0)
+    assert not in_force(fault)
+    fault.start()
+    assert in_force(fault)
+    fault.undo()
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_fault_is_healed_however_its_block_is_left(
+    faults: DockerFaults, parent: Parent, failure: type[BaseException]
+) -> None:
+    """Also when a run is aborted, in which PySys ends all waits."""
+    web = container(parent, "web")
+    with pytest.raises(failure), faults.pause(web):
+        raise failure
+    assert web.getState() == "running"
+
+
+def test_what_is_in_force_at_the_end_of_a_test_is_undone(
+    engine: ApiEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the test does not own is as it was; what it owns goes."""
+    name = f"others-{os.getpid()}-end"
+    docker("run", "--detach", "--name", name, BUSYBOX, *SLEEP)
+    try:
+        with caplog.at_level(logging.INFO), stand_in(tmp_path) as parent:
+            faults = DockerFaults(parent)
+            others = DockerContainer.fromExisting(parent, name, own=False)
+            faults.pause(others).start()
+            faults.squeeze(others, cpus=0.5).start()
+            faults.kill(container(parent, "own")).start()
+        state = engine.inspect_container(name)["State"]
+        assert (state["Running"], state["Paused"]) == (True, False)
+        assert cgroup_limits(state["Pid"]) in [None, {"cpus_us": None, "memory": None}]
+        assert [each["note"] for each in record(parent)[3:]] == [
+            "it goes with its test",
+            "",
+            "",
+        ]
+    finally:
+        docker("rm", "--force", name)
+
+
+def test_threads_share_faults(faults: DockerFaults, parent: Parent) -> None:
+    """Of those who start one at the same time one wins, and each undo is its own."""
+    web = container(parent, "web")
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            barrier = threading.Barrier(4)
+
+            def start(barrier: threading.Barrier = barrier) -> DockerFault | None:
+                fault = faults.pause(web)
+                barrier.wait(10)
+                try:
+                    return fault.start()
+                except EndedError:
+                    return None
+
+            started = [each.result() for each in [pool.submit(start) for _ in range(4)]]
+            (winner,) = (each for each in started if each is not None)
+            assert in_force(winner)
+            winner.undo()
+    lines = record(parent)
+    assert sum(each["event"] == "undo" for each in lines) == 5
+    assert sum(each["error"] == "" and each["event"] == "start" for each in lines) == 5
+
+
+BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str]] = {
+    "no container": (
+        lambda faults, _: faults.pause("web"),  # type: ignore[arg-type] # on purpose
+        "a fault happens to a DockerContainer, got 'web'",
+    ),
+    "delay": (
+        lambda faults, web: faults.slow(web, "soon"),
+        "delay has to be seconds, or a text such as 200ms, got 'soon'",
+    ),
+    "loss": (
+        lambda faults, web: faults.lossy(web, 30),
+        "a loss is a share from 0 to 1, got 30",
+    ),
+    "nothing": (
+        lambda faults, web: faults.link(web),
+        "such a link has no fault: give it a delay, a loss or a rate",
+    ),
+    "rate": (
+        lambda faults, web: faults.link(web, rate="fast"),
+        "a rate has to be bits per second, or 512kbit or 1mbit, got 'fast'",
+    ),
+    "to": (
+        lambda faults, web: faults.slow(web, 1, to="web"),
+        "to is a container, several, or an address, got 'web'",
+    ),
+    "itself": (
+        lambda faults, web: faults.partition(web, [web]).start(),
+        "web | web cannot be parted: a container is on both sides",
+    ),
+    "nobody": (
+        lambda faults, web: faults.partition(web, []).start(),
+        "a partition has containers on both sides, got 'web | '",
+    ),
+    "network": (
+        lambda faults, web: faults.disconnect(web, "bridgé").start(),
+        "cannot be disconnected from bridgé: its networks are bridge, did you mean",
+    ),
+    "squeeze": (
+        lambda faults, web: faults.squeeze(web).start(),
+        "squeeze needs cpus, memory or both",
+    ),
+    "memory": (
+        lambda faults, web: faults.squeeze(web, memory="1m").start(),
+        "memory is at least 6291456 bytes, got 1048576",
+    ),
+    "signal": (
+        lambda faults, web: faults.kill(web, "NONSENSE").start(),
+        "nvalid signal: (SIG)?NONSENSE",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(
+    engine: ApiEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Parent, DockerContainer]]:
+    with stand_in(tmp_path_factory.mktemp("shared")) as made:
+        yield made, container(made, "web")
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_makes_no_sense_is_refused_with_what_would(
+    shared: tuple[Parent, DockerContainer], case: str
+) -> None:
+    """And nothing has happened to the container."""
+    parent, web = shared
+    make, words = BAD[case]
+    before = web.inspect()
+    with pytest.raises(EndedError, match=words.replace("|", r"\|").replace("(", "(?:")):
+        make(DockerFaults(parent), web)
+    assert web.inspect() == before
+
+
+def test_a_container_with_the_network_of_its_host_is_left_alone(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """A slow link or a partition would be one of the host."""
+    name = f"others-{os.getpid()}-host"
+    docker("run", "--detach", "--name", name, "--network", "host", BUSYBOX, *SLEEP)
+    try:
+        web = DockerContainer.fromExisting(parent, name, own=False)
+        for fault in (faults.slow(web, 1), faults.partition(web, web)):
+            with pytest.raises(EndedError, match="has the network of its host"):
+                fault.start()
+    finally:
+        docker("rm", "--force", name)
+
+
+def test_what_is_missing_to_enter_a_container_is_said() -> None:
+    """Whether that is the machine, the process, or the right."""
+    found: dict[str, Any] = {"Id": "f00", "Name": "/web", "State": {"Pid": os.getpid()}}
+    with pytest.raises(FaultError, match="web runs on another machine"):
+        require_reach(found, is_local=False)
+    with pytest.raises(FaultError, match="cannot be seen from here: run the test on"):
+        require_reach(found, is_local=True)
+    found["State"] = {"Pid": 0}
+    with pytest.raises(ContainerGoneError, match="web does not run"):
+        require_reach(found, is_local=True)
+
+
+def test_without_root_only_what_enters_a_container_is_refused(
+    parent: Parent,
+) -> None:
+    """Pausing it needs the engine only."""
+    web = container(parent, "web")
+    program = (
+        "import os, sys, json;"
+        "from pysys_orch.docker.engine.links import require_reach;"
+        "os.setuid(65534);"
+        "require_reach(json.load(sys.stdin), is_local=True)"
+    )
+    done = subprocess.run(
+        ["python", "-c", program],
+        input=json.dumps(web.inspect()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "takes root: run the test as root" in done.stderr
+
+
+def test_a_fault_that_is_not_seen_in_force_is_taken_back(
+    faults: DockerFaults, parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test does not go on in the belief that it is."""
+    web = container(parent, "web")
+    fault = faults.pause(web)
+    monkeypatch.setattr(fault._mishap, "is_in_force", lambda: False)
+    monkeypatch.setattr("pysys_orch.docker.faults._IN_FORCE_WITHIN", 0.1)
+    with pytest.raises(EndedError, match=r"was not in force within 0\.1 s"):
+        fault.start()
+    assert web.getState() == "running"
+    assert isinstance(parent, StandIn)
+    assert [(each["event"], bool(each["error"])) for each in record(parent)] == [
+        ("start", True),
+        ("undo", False),
+    ]
