@@ -260,6 +260,8 @@ def podman_engine() -> Iterator[Elsewhere]:
         # Within what anybody may have. Podman 4.3 confuses both limits of a kind.
         (folder / "containers.conf").write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
+            '[network]\nnetwork_backend = "netavark"\n'
+            f'network_config_dir = "{folder}/networks"\n'
         )
         places = (f"--{each}={folder}/{each}" for each in ("root", "runroot", "tmpdir"))
         service = [

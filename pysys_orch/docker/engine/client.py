@@ -58,6 +58,9 @@ _OF_A_SWARM = (
     "/swarm",
     "/tasks",
 )
+# What Podman 4 answers with status 500, and Docker and Podman 5 with 409.
+_PODMAN_CONFLICT = "container state improper"
+_UNKNOWN_TO_PODMAN = ("/configs", "/nodes", "/services", "/swarm", "/tasks")
 # What engines answer that do not manage a swarm, the former without more words.
 _NOT_ACCEPTABLE = 406
 _UNAVAILABLE = 503
@@ -193,16 +196,24 @@ class ApiEngine:
     Attributes:
         endpoint: Where it is, without credentials.
         version: Its version, such as ``26.1.5``.
+        is_podman: Whether it is Podman, which knows no swarm.
     """
 
     def __init__(
-        self, transport: Transport, host: str, version: str, api_version: str
+        self,
+        transport: Transport,
+        host: str,
+        version: str,
+        api_version: str,
+        *,
+        is_podman: bool = False,
     ) -> None:
         self._transport = transport
         self._address = host
         self._prefix = f"/v{api_version}"
         self.endpoint = without_credentials(host)
         self.version = version
+        self.is_podman = is_podman
 
     @classmethod
     def connect(
@@ -227,7 +238,8 @@ class ApiEngine:
             said = answer.body()
             told = json.loads(said)
             version, api_version = str(told["Version"]), str(told["ApiVersion"])
-        except (KeyError, TypeError, ValueError):
+            parts = [str(each.get("Name")) for each in told.get("Components") or ()]
+        except (AttributeError, KeyError, TypeError, ValueError):
             transport.close()
             cause = "what answers there is no Docker Engine"
             if _WANTS_TLS in said:
@@ -236,7 +248,8 @@ class ApiEngine:
         except CONNECTION_ERRORS as failure:
             transport.close()
             raise EngineUnreachableError(endpoint, _cause(failure, timeout)) from None
-        return cls(transport, host, version, api_version)
+        is_podman = any(each.startswith("Podman") for each in parts)
+        return cls(transport, host, version, api_version, is_podman=is_podman)
 
     def close(self) -> None:
         """End the connections that are kept for later; it may still be used."""
@@ -753,6 +766,9 @@ class ApiEngine:
                 return answer
             said = answer.body()
         refusal = _refusal(words, answer.status, said)
+        if self.is_podman and path.startswith(_UNKNOWN_TO_PODMAN):
+            product = f"Podman {self.version}"
+            raise SwarmInactiveError(self.endpoint, product=product)
         if path.startswith(_OF_A_SWARM) and _says_no_swarm(refusal):
             works = "Worker nodes" in refusal.explanation
             raise SwarmInactiveError(self.endpoint, works=works)
@@ -785,6 +801,8 @@ def _refusal(request: str, status: int, said: bytes) -> EngineAnswerError:
         words = str(json.loads(said)["message"])
     except (ValueError, KeyError, TypeError):
         words = said.decode("utf-8", "replace")
+    if _PODMAN_CONFLICT in words:
+        status = 409
     known = {404: NotFoundError, 409: ConflictError}.get(status, EngineAnswerError)
     return known(request, status, " ".join(words.split()) or "no reason given")
 
