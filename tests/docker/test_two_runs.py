@@ -15,10 +15,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pysys
 import pytest
 
-import pysys_orch
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import (
@@ -30,6 +28,7 @@ from pysys_orch.docker.engine.ownership import (
 )
 from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
+from tests.docker.contained import DEBIAN, runner_options
 from tests.docker.owned import (
     Belongings,
     docker,
@@ -41,7 +40,6 @@ from tests.docker.owned import (
 )
 from tests.nested import NestedProject
 
-DEBIAN = "pysys-orch-test/debian:1"
 LEASE = 4.0
 
 #: Has some things, says so, and waits until it may go on.
@@ -130,28 +128,10 @@ class ContainerRun(Run):
         self, nested: NestedProject, who: str, engine: ApiEngine, owner: Owner
     ) -> None:
         super().__init__(nested, who)
-        package = Path(pysys_orch.__file__).parent
-        # What is compiled in there is for one release of Python; nothing needs it.
-        libraries = Path(pysys.__path__[0]).parent
-        mounts = {
-            str(nested.folder): str(nested.folder),
-            str(package): f"/code/{package.name}:ro",
-            str(libraries): "/libraries:ro",
-            engine.endpoint.removeprefix("unix://"): "/var/run/docker.sock",
-        }
-        variables = {
-            "PYTHONPATH": "/code:/libraries",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "WHO": who,
-        }
         self._container = Belongings(engine, owner, role=who).run(
             DEBIAN,
             *("python3", "-m", "pysys", "run", "--record", *self.arguments),
-            options=[
-                *(f"--volume={path}:{inside}" for path, inside in mounts.items()),
-                *(f"--env={key}={value}" for key, value in variables.items()),
-                f"--workdir={nested.folder}",
-            ],
+            options=[*runner_options(nested, engine), f"--env=WHO={who}"],
         )
 
     def said(self) -> str:
