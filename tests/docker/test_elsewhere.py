@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.model import Found
-from pysys_orch.docker.engine.ownership import OWNER_LABEL
+from pysys_orch.docker.engine.model import Found, Kind, Resource
+from pysys_orch.docker.engine.ownership import (
+    OWNER_LABEL,
+    RUN_LABEL,
+    Owner,
+    resource_name,
+)
+from pysys_orch.errors import EngineUnreachableError
 from tests.conftest import BUSYBOX
 from tests.docker.elsewhere import (
     Elsewhere,
+    make_certificates,
     podman_engine,
     rootless_engine,
     ssh_engine,
@@ -184,3 +194,138 @@ def test_a_run_that_is_killed_leaves_nothing_there(
         what="nothing is left",
         explain=lambda: [each.read_text() for each in tmp_path.rglob("docker_reaper*")],
     )
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["tls", "ssh"], indirect=True)
+def test_a_stream_there_ends_when_another_thread_closes_it(
+    place: Elsewhere, owner: Owner
+) -> None:
+    """A follower must never keep a run from ending, whatever carries the stream."""
+    with contextlib.closing(there(place)) as engine, within(place):
+        name = resource_name(owner, "test_elsewhere", "stream", 0)
+        body = {
+            "Image": BUSYBOX,
+            "Cmd": ["sh", "-c", "echo ready; exec sleep 600"],
+            "Labels": {RUN_LABEL: owner.key},
+        }
+        container = engine.create_container(name, body)
+        try:
+            engine.start_container(container)
+            streams = [
+                engine.container_logs(container, follow=True, framed=True),
+                engine.events(),
+            ]
+            readers = [threading.Thread(target=list, args=(each,)) for each in streams]
+            for reader in readers:
+                reader.start()
+            for stream, reader in zip(streams, readers, strict=True):
+                assert reader.is_alive()
+                stream.close()
+                reader.join(10)
+                assert not reader.is_alive()
+        finally:
+            engine.remove(Resource(kind=Kind.CONTAINER, id=container, name=name))
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["tls", "ssh"], indirect=True)
+def test_many_threads_ask_at_once(place: Elsewhere) -> None:
+    """An ssh server turns away who comes in a crowd: nobody does."""
+    with (
+        contextlib.closing(there(place)) as engine,
+        within(place),
+        ThreadPoolExecutor(24) as pool,
+    ):
+        jobs = [pool.submit(engine.info) for _ in range(96)]
+        assert {job.result()["ID"] for job in jobs} == {place.engine.info()["ID"]}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["tls"], indirect=True)
+def test_who_does_not_encrypt_is_told_to(place: Elsewhere, tmp_path: Path) -> None:
+    """And who trusts another authority, or is not trusted, reads that."""
+    with within(place):
+        host = {"DOCKER_HOST": place.environment["DOCKER_HOST"]}
+        with pytest.raises(EngineUnreachableError, match="set DOCKER_TLS_VERIFY=1"):
+            ApiEngine.connect(host)
+        make_certificates(tmp_path / "others", "DNS:other")
+        others = {**place.environment, "DOCKER_CERT_PATH": str(tmp_path / "others")}
+        with pytest.raises(EngineUnreachableError, match="certificate verify failed"):
+            ApiEngine.connect(others)
+        with pytest.raises(EngineUnreachableError, match=r"certificate|alert"):
+            ApiEngine.connect({**host, "DOCKER_TLS": "1", "HOME": str(tmp_path)})
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["ssh"], indirect=True)
+def test_what_ssh_says_is_the_cause(place: Elsewhere) -> None:
+    """Its words say what to do: give a key, learn the host's, install docker."""
+    address = place.environment["DOCKER_HOST"].removeprefix("ssh://")
+    port = address.rpartition(":")[2]
+    for host, words in {
+        f"nobody-of-that-name@{address}": "permission denied",
+        f"localhost:{port}": "Host key verification failed",
+        "127.0.0.1:1": "connection refused",
+        f"{address}/no.sock": "no such file or directory",
+    }.items():
+        environment = {
+            **os.environ,
+            **place.environment,
+            "DOCKER_HOST": f"ssh://{host}",
+        }
+        with pytest.raises(EngineUnreachableError, match=words):
+            ApiEngine.connect(environment)
+
+
+def test_an_ssh_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    """A mute engine must not keep a test for ever."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    environment = {
+        "DOCKER_HOST": "ssh://nowhere",
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+    }
+    with pytest.raises(EngineUnreachableError, match=r"no answer within 0\.2 s"):
+        ApiEngine.connect(environment, timeout=0.2)
+    with pytest.raises(EngineUnreachableError, match="install OpenSSH's client"):
+        ApiEngine.connect({"DOCKER_HOST": "ssh://nowhere", "PATH": ""})
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["podman"], indirect=True)
+def test_what_podman_has_not_got_is_said(place: Elsewhere, tmp_path: Path) -> None:
+    """Which engine it is, and what it cannot do."""
+    made = NestedProject(tmp_path)
+    made.test("service", f"self.docker.service('{BUSYBOX}').run()")
+    made.test("secret", "self.docker.config('text')")
+    made.run(environment=place.environment, within=place.within)
+    for result in made.results().values():
+        assert result.outcome == "BLOCKED"
+        assert "Podman 4" in result.reason, result
+        assert "knows no swarm" in result.reason
+
+
+def there(place: Elsewhere) -> ApiEngine:
+    """Return an engine as a run reaches it."""
+    with within(place):
+        return ApiEngine.connect({**os.environ, **place.environment}, timeout=20)
+
+
+@contextlib.contextmanager
+def within(place: Elsewhere) -> Iterator[None]:
+    """Have this thread, and those that it starts, be where the engine is reached."""
+    if not place.within:
+        yield
+        return
+    setns = ctypes.CDLL(None, use_errno=True).setns
+    with (
+        Path("/proc/thread-self/ns/net").open() as home,
+        Path(place.within[1].removeprefix("--net=")).open() as abroad,
+    ):
+        assert setns(abroad.fileno(), 0) == 0
+        try:
+            yield
+        finally:
+            assert setns(home.fileno(), 0) == 0

@@ -239,15 +239,16 @@ class ApiEngine:
             told = json.loads(said)
             version, api_version = str(told["Version"]), str(told["ApiVersion"])
             parts = [str(each.get("Name")) for each in told.get("Components") or ()]
+        # First, since a certificate that is not believed is a ValueError as well.
+        except CONNECTION_ERRORS as failure:
+            transport.close()
+            raise EngineUnreachableError(endpoint, _cause(failure, timeout)) from None
         except (AttributeError, KeyError, TypeError, ValueError):
             transport.close()
             cause = "what answers there is no Docker Engine"
             if _WANTS_TLS in said:
                 cause = "it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
             raise EngineUnreachableError(endpoint, cause) from None
-        except CONNECTION_ERRORS as failure:
-            transport.close()
-            raise EngineUnreachableError(endpoint, _cause(failure, timeout)) from None
         is_podman = any(each.startswith("Podman") for each in parts)
         return cls(transport, host, version, api_version, is_podman=is_podman)
 
