@@ -116,7 +116,7 @@ class Deployment(DockerBelonging):
     def getExternalHost(self) -> str:
         """Return under which name or address its ports are reached from here."""
         with self.reporting():
-            return self._reach().host
+            return self._reach().required().host
         return ""
 
     def getExternalAddress(

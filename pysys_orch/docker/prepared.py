@@ -126,7 +126,7 @@ class Prepared(Running):
             labels=session.labels(self.parent),
             mounts=tuple(self._mounts),
             ports=tuple(self._ports),
-            publish=self._reach().publish if self._ports else LOOPBACK,
+            publish=self._reach().required().publish if self._ports else LOOPBACK,
             user=user,
             network=self._network,
             aliases=self._aliases,

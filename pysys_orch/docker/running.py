@@ -98,7 +98,7 @@ class Running(DockerBelonging):
         "Which host". The project property ``dockerPublishedHost`` overrides it.
         """
         with self.reporting():
-            return self._reach().host
+            return self._reach().required().host
         return ""
 
     def getExternalAddress(self, port: int | str) -> tuple[str, int]:
@@ -303,7 +303,7 @@ class Running(DockerBelonging):
         port = self._published(key)
         if port is None:
             return None
-        name = self._reach().host
+        name = self._reach().required().host
         host = f"[{name}]" if ":" in name else name
         url = f"http://{host}:{port}/{path.lstrip('/')}"
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from pysys_orch.errors import NotFoundError
+from pysys_orch.errors import ConfigError, NotFoundError
 
 LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 -- where nobody knows by which address one comes
@@ -58,12 +58,24 @@ class Reach:
         networks: The ids of the networks whose containers can be reached by their own
             addresses; None is all of them.
         reason: Why, in words.
+        obstacle: Why no published port can be reached at all; empty if they can.
     """
 
     host: str
     publish: str
     networks: frozenset[str] | None
     reason: str
+    obstacle: str = ""
+
+    def required(self) -> Reach:
+        """Return it, if published ports can be reached.
+
+        Raises:
+            ConfigError: They cannot.
+        """
+        if self.obstacle:
+            raise ConfigError(self.obstacle)
+        return self
 
     def reaches(self, network: str) -> bool:
         """Return whether containers can be reached by their addresses in a network.
@@ -130,6 +142,7 @@ def choose_reach(
             host=host, publish=_publish(host), networks=networks, reason=reason
         )
     host = publish = LOOPBACK
+    obstacle = ""
     if not surroundings.is_contained or surroundings.is_host_network:
         reason = "the engine is on this machine"
     elif is_desktop:
@@ -143,7 +156,19 @@ def choose_reach(
     else:
         host, publish = surroundings.gateway, _EVERYWHERE
         reason = "this is a container, and its gateway may be the engine's host"
-    return Reach(host=host, publish=publish, networks=networks, reason=reason)
+    if is_rootless and surroundings.is_contained and surroundings.networks:
+        # It publishes on the loopback of its namespace, and on its user's machine.
+        obstacle = (
+            "a container of a rootless engine reaches no published port: run the "
+            "tests outside, or give their container --network=host"
+        )
+    return Reach(
+        host=host,
+        publish=publish,
+        networks=networks,
+        reason=reason,
+        obstacle=obstacle,
+    )
 
 
 def look_around(engine: Engine, *, root: Path = Path("/")) -> Surroundings:

@@ -117,19 +117,12 @@ class SocketTransport:
         self, method: str, target: str, *, body: bytes | None, timeout: float
     ) -> Response:
         """Send a request, and wait for the beginning of the answer."""
-        headers = {} if body is None else {"Content-Type": "application/json"}
-
-        def ask(link: socket.socket) -> Response:
-            return self._ask(link, method, target, body, headers)
-
         if not self._dial.is_costly:
-            return ask(self._dial.connect(timeout))
-        link = self._take()
-        if link is not None:
-            link.settimeout(timeout)
-            return ask(link)
-        with self._gate:
-            return ask(self._dial.connect(timeout))
+            link = self._dial.connect(timeout)
+            return _ask(link, method, target, body=body, keep=None)
+        link = self._take() or self._connect(timeout)
+        link.settimeout(timeout)
+        return _ask(link, method, target, body=body, keep=self._keep)
 
     def close(self) -> None:
         """End the connections that are kept."""
@@ -139,29 +132,13 @@ class SocketTransport:
         for link in kept:
             link.close()
 
-    def _ask(
-        self,
-        link: socket.socket,
-        method: str,
-        target: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-    ) -> Response:
-        connection = _Connection("docker")
-        connection.sock = link
-        try:
-            connection.request(method, target, body, headers)
-            keep = self._keep if self._dial.is_costly else None
-            return _SocketResponse(link, connection.getresponse(), keep)
-        except (ConnectionError, http.client.HTTPException) as failure:
-            words = last_words(link)
-            link.close()
-            if words:
-                raise ConnectionError(words) from failure
-            raise
-        except BaseException:
-            link.close()
-            raise
+    def _connect(self, timeout: float) -> socket.socket:
+        """Make a connection, and wait until it stands."""
+        with self._gate:
+            link = self._dial.connect(timeout)
+            # Only an answer tells, and the one that is wanted may be long in coming.
+            _ask(link, "GET", "/_ping", body=None, keep=_leave_open).body()
+        return link
 
     def _take(self) -> socket.socket | None:
         """Return a connection that was kept, if one of them still stands."""
@@ -181,6 +158,44 @@ class SocketTransport:
                 self._kept.append(link)
                 return
         link.close()
+
+
+def _ask(
+    link: socket.socket,
+    method: str,
+    target: str,
+    *,
+    body: bytes | None,
+    keep: Callable[[socket.socket], None] | None,
+) -> Response:
+    """Send a request by a connection, which is closed if that fails.
+
+    Args:
+        link: The connection.
+        method: The HTTP method.
+        target: Path and query.
+        body: JSON, if any.
+        keep: Gets the connection once the answer was read; without it that is closed.
+    """
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    connection = _Connection("docker")
+    connection.sock = link
+    try:
+        connection.request(method, target, body, headers)
+        return _SocketResponse(link, connection.getresponse(), keep)
+    except (ConnectionError, http.client.HTTPException) as failure:
+        words = last_words(link)
+        link.close()
+        if words:
+            raise ConnectionError(words) from failure
+        raise
+    except BaseException:
+        link.close()
+        raise
+
+
+def _leave_open(_link: socket.socket) -> None:
+    """Keep a connection by doing nothing about it."""
 
 
 class _Connection(http.client.HTTPConnection):

@@ -21,7 +21,7 @@ from pysys_orch.docker.engine.reach import (
     look_around,
     own_container,
 )
-from pysys_orch.errors import NotFoundError
+from pysys_orch.errors import ConfigError, NotFoundError
 
 SOCKET = "unix:///var/run/docker.sock"
 ROOTLESS = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}
@@ -73,6 +73,16 @@ def test_host_and_address_follow_from_the_facts(
     reach = choose_reach(endpoint, surroundings, info, override)
     assert (reach.host, reach.publish) == (host, publish)
     assert reach.reason
+
+
+def test_what_nobody_can_reach_is_refused_with_a_way_out() -> None:
+    """A rootless engine publishes where its own containers do not come."""
+    reach = choose_reach(SOCKET, KNOWN, ROOTLESS)
+    with pytest.raises(ConfigError, match="--network=host"):
+        reach.required()
+    for surroundings in (OUTSIDE, OF_HOST):
+        assert choose_reach(SOCKET, surroundings, ROOTLESS).required()
+    assert choose_reach(SOCKET, KNOWN, ROOTLESS, "somewhere").required()
 
 
 @given(
