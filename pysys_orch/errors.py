@@ -88,18 +88,31 @@ class SwarmInactiveError(DockerError):
     Attributes:
         endpoint: Where the engine is, without credentials.
         works: Whether it takes part in a swarm that others manage.
+        product: What it is, with its version, if such engines know no swarm at all.
     """
 
-    def __init__(self, endpoint: str, *, works: bool = False) -> None:
+    def __init__(
+        self, endpoint: str, *, works: bool = False, product: str = ""
+    ) -> None:
         self.endpoint = endpoint
         self.works = works
-        super().__init__(
-            f"the engine at {endpoint} only works in a swarm: speak to a manager of it"
-            if works
-            else f"the engine at {endpoint} takes part in no swarm: "
-            "run `docker swarm init`, or set the property swarm=init of "
-            "DockerRunnerPlugin"
-        )
+        self.product = product
+        if product:
+            words = (
+                f"{product} at {endpoint} knows no swarm: services, secrets, configs "
+                "and stacks need a Docker Engine"
+            )
+        elif works:
+            words = (
+                f"the engine at {endpoint} only works in a swarm: speak to a manager "
+                "of it"
+            )
+        else:
+            words = (
+                f"the engine at {endpoint} takes part in no swarm: run `docker swarm "
+                "init`, or set the property swarm=init of DockerRunnerPlugin"
+            )
+        super().__init__(words)
 
 
 class ContainerGoneError(DockerError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ _CLIENT_VARIABLES = frozenset(
     }
 )
 _CLIENT_PREFIXES = ("BUILDX_", "COMPOSE_", "DOCKER_")
+
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9A-Fa-f:.]+")
 
 # More than anybody waits, and less than a thread or a timedelta can count.
 _MAX_SECONDS = 1_000_000_000
@@ -77,6 +80,10 @@ class DockerSettings:
         retention_days: Days for which an image is kept after its last use
             (``dockerImageRetentionDays``).
         keep: Whether what a failed test made is kept for debugging (``dockerKeep``).
+        published_host: The name or address under which ports that an engine publishes
+            are reached (``dockerPublishedHost``, or the environment variable
+            ``PYSYS_ORCH_PUBLISHED_HOST``, which counts for more than a project); empty
+            to find out.
         environment: What the docker client finds in its environment.
         facts: What people may want to know about who made something.
     """
@@ -88,6 +95,7 @@ class DockerSettings:
     lease: float = 300.0
     retention_days: float = 7.0
     keep: bool = False
+    published_host: str = ""
     environment: Mapping[str, str] = field(repr=False)  # proxies may have passwords
     facts: Mapping[str, str]
 
@@ -100,6 +108,12 @@ class DockerSettings:
                     f"{_MAX_SECONDS}, got {value:g}"
                 )
                 raise ConfigError(message)
+        if self.published_host and not _HOST.fullmatch(self.published_host):
+            message = (
+                "dockerPublishedHost is a host's name or address, without scheme and "
+                f"port, got {self.published_host!r}"
+            )
+            raise ConfigError(message)
         if not 0 <= self.retention_days <= _MAX_DAYS:
             message = (
                 f"dockerImageRetentionDays must be from 0 to {_MAX_DAYS}, "
@@ -116,7 +130,12 @@ _PROPERTIES = {
     "lease": "dockerLeaseSecs",
     "retention_days": "dockerImageRetentionDays",
     "keep": "dockerKeep",
+    "published_host": "dockerPublishedHost",
 }
+
+
+#: What depends on the machine rather than on the project.
+_VARIABLES = {"published_host": "PYSYS_ORCH_PUBLISHED_HOST"}
 
 
 def docker_settings(
@@ -141,6 +160,7 @@ def docker_settings(
         try:
             if project is not None:
                 value = project.getProperty(name, value)
+            value = os.environ.get(_VARIABLES.get(each.name, ""), value)
             if arguments is not None:
                 value = arguments.getXArg(name, value)
         except Exception as failure:

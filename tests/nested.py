@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +76,18 @@ class NestedProject:
         return folder
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
-        """Start ``pysys run`` in a session of its own, its output in ``run.txt``."""
+        """Start ``pysys run`` in a session of its own, its output in ``run.txt``.
+
+        Args:
+            arguments: More arguments of ``pysys run``.
+            environment: Variables that are added to the environment.
+            within: A command that executes another one, such as ``nsenter``.
+        """
         inherited = {
             key: text
             for key, text in os.environ.items()
@@ -87,7 +96,7 @@ class NestedProject:
         inherited |= environment or {}
         with (self.folder / "run.txt").open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "pysys", "run", "--record", *arguments],
+                [*within, sys.executable, "-m", "pysys", "run", "--record", *arguments],
                 cwd=self.folder,
                 env=inherited,
                 stdin=subprocess.DEVNULL,
@@ -101,10 +110,11 @@ class NestedProject:
         self,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
         timeout: float = 300,
     ) -> int:
         """Run it to its end; return the exit status."""
-        process = self.start(*arguments, environment=environment)
+        process = self.start(*arguments, environment=environment, within=within)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -87,9 +87,11 @@ def test_a_project_sets_each_of_them() -> None:
                 "dockerLeaseSecs": "60",
                 "dockerImageRetentionDays": "0",
                 "dockerKeep": "true",
+                "dockerPublishedHost": "10.0.0.7",
             }
         )
     )
+    assert settings.published_host == "10.0.0.7"
     assert settings.exe == "podman"
     assert settings.answer_timeout == 2.5
     assert settings.lease == 60
@@ -103,6 +105,17 @@ def test_an_argument_of_the_run_counts_more_than_the_project() -> None:
     settings = docker_settings(project, Runner({"dockerKeep": "true"}))
     assert settings.keep is True
     assert settings.lease == 60
+
+
+def test_where_ports_are_reached_is_a_matter_of_the_machine_first(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """A project that many machines check out cannot know it; a person knows best."""
+    project = Project({"dockerPublishedHost": "project"})
+    environment.setenv("PYSYS_ORCH_PUBLISHED_HOST", "machine")
+    assert docker_settings(project).published_host == "machine"
+    told = Runner({"dockerPublishedHost": "person"})
+    assert docker_settings(project, told).published_host == "person"
 
 
 SECONDS = "must be more than 0 and at most 1000000000, got"
@@ -122,6 +135,11 @@ DAYS = "must be from 0 to 1000000, got"
             "dockerImageRetentionDays",
             "a week",
             "cannot be read: could not convert string to float: 'a week'",
+        ),
+        (
+            "dockerPublishedHost",
+            "tcp://host:1",
+            "is a host's name or address, without scheme and port, got 'tcp://host:1'",
         ),
         (
             "dockerKeep",

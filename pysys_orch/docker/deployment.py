@@ -113,6 +113,23 @@ class Deployment(DockerBelonging):
             return found
         return 0
 
+    def getExternalHost(self) -> str:
+        """Return under which name or address its ports are reached from here."""
+        with self.reporting():
+            return self._reach().required().host
+        return ""
+
+    def getExternalAddress(
+        self, port: int | str, service: str | None = None
+    ) -> tuple[str, int]:
+        """Return host and port under which a published port is reached.
+
+        Args:
+            port: As for `getExternalPort`.
+            service: As for `getExternalPort`.
+        """
+        return self.getExternalHost(), self.getExternalPort(port, service)
+
     def down(self, *, keepVolumes: bool = False) -> None:
         """Remove all of it, as `up` or `deploy` has made it; nothing is waited for.
 
@@ -207,6 +224,7 @@ class Deployment(DockerBelonging):
             self._substitutions,
             self._variables(self._environs),
             stack=stack,
+            publish=self._reach().publish,
         ).make(self._file)
         if session.settings.keep:
             # Of what is made from a file only the name tells who made it. One thing

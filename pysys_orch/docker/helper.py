@@ -22,6 +22,7 @@ from pysys.utils.threadutils import createThreadInitializer
 from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
+from pysys_orch.docker.engine.reach import Reach
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, DockerError, OrchError, WaitTimeoutError
@@ -325,6 +326,10 @@ class DockerBelonging(DockerHelper):
 
     def _engine(self) -> ApiEngine:
         return Session.of(self.parent).engine(self._environs)
+
+    def _reach(self) -> Reach:
+        """Return how one comes from here to what its engine publishes."""
+        return Session.of(self.parent).reach(self._engine())
 
 
 class Reporting:

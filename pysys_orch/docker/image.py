@@ -284,7 +284,7 @@ class DockerImage(DockerBelonging):
                     engine.tag_image(cached, cached)
                     log.info("%s has not changed since it was last built", build.file)
                     return
-            builder = _builder(self.parent)
+            builder = _builder(self.parent, engine)
             text = tailored.text
             if builder["DOCKER_BUILDKIT"] == "0":
                 # A build that is killed leaves what it got to: that carries the label.
@@ -333,12 +333,14 @@ def _building(engine: ApiEngine, tag: str) -> threading.Lock:
     return _builders.setdefault((engine.endpoint, tag), threading.Lock())
 
 
-def _builder(parent: Parent) -> dict[str, str]:
+def _builder(parent: Parent, engine: ApiEngine) -> dict[str, str]:
     """Return what makes the docker client use BuildKit, or the legacy builder."""
     session = Session.of(parent)
     given = session.settings.environment.get("DOCKER_BUILDKIT")
     if given is not None:
         return {"DOCKER_BUILDKIT": given}
+    if engine.is_podman:
+        return {"DOCKER_BUILDKIT": "0"}  # its API has no BuildKit
     if session.buildkit is None:
         session.buildkit = _hasBuildkit(parent)
     return {"DOCKER_BUILDKIT": "1" if session.buildkit else "0"}

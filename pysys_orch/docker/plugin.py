@@ -39,6 +39,8 @@ class DockerRunnerPlugin:
     * ``DOCKER_EXE``: path of the docker client
     * ``dockerAnswerTimeoutSecs`` (5): how long an engine may take to answer at first
     * ``dockerImageRetentionDays`` (7): how long an unused image is kept
+    * ``dockerPublishedHost`` (found out): the name or address under which exposed
+      ports are reached
     * ``dockerKeep`` (false): whether to keep what a failed test made
     * ``dockerLeaseSecs`` (300): how long this run counts as alive, without a sign of
       life, for others that share its engine but not its kernel

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from pysys_orch.docker.engine.command import ContainerSpec, VolumeMount, port_key
+from pysys_orch.docker.engine.reach import LOOPBACK
 from pysys_orch.docker.helper import checked, fileName
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.network import DockerNetwork
@@ -108,9 +109,10 @@ class Prepared(Running):
         """Expose a port to the host, before it is run.
 
         The engine chooses the host's port when a container starts, and another when it
-        is started again: see `getExternalPort`. Of a container it is a port of the
-        host's loopback. Of a service it is one of all the host's addresses, on the node
-        that a task runs on, since a swarm cannot do otherwise.
+        is started again: see `getExternalAddress`. Of a container it is a port of the
+        host's loopback, if this runs on the engine's host. Of a service it is one of
+        all the host's addresses, on the node that a task runs on, since a swarm cannot
+        do otherwise.
 
         Args:
             containerPort: Port within the container; ``"53/udp"`` for other protocols.
@@ -155,6 +157,7 @@ class Prepared(Running):
             mounts=tuple(self._mounts),
             volumes=tuple(self._volumes),
             ports=tuple(self._ports),
+            publish=self._reach().required().publish if self._ports else LOOPBACK,
             user=user,
             network=self._network,
             aliases=self._aliases,

@@ -17,6 +17,7 @@ from pysys_orch.docker.engine.command import port_key
 from pysys_orch.docker.engine.events import DIE, KILL, OOM, START
 from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.reach import Reach, addresses_within
 from pysys_orch.docker.helper import (
     Docker,
     DockerBelonging,
@@ -79,7 +80,7 @@ class Running(DockerBelonging):
             port: The port inside the container, exposed by `exposePort`.
 
         Returns:
-            The port on the host's loopback.
+            The port on the host that `getExternalHost` names.
         """
         with self.reporting():
             key = checked(lambda: port_key(port))
@@ -89,6 +90,29 @@ class Running(DockerBelonging):
                 timeout=10,
             )
         return 0
+
+    def getExternalHost(self) -> str:
+        """Return under which name or address its exposed ports are reached from here.
+
+        That is the loopback where this runs on the engine's host; else see the manual,
+        "Which host". The project property ``dockerPublishedHost`` overrides it.
+        """
+        with self.reporting():
+            return self._reach().required().host
+        return ""
+
+    def getExternalAddress(self, port: int | str) -> tuple[str, int]:
+        """Return host and port under which a port inside the container is reached.
+
+        Ask again after a restart: the engine then chooses another port.
+
+        Args:
+            port: The port inside the container, exposed by `exposePort`.
+
+        Returns:
+            What ``socket.create_connection`` takes.
+        """
+        return self.getExternalHost(), self.getExternalPort(port)
 
     def log(self, logfile: str, **kwargs: Any) -> Self:
         """Stream its output live to two files, from the first line on.
@@ -279,7 +303,9 @@ class Running(DockerBelonging):
         port = self._published(key)
         if port is None:
             return None
-        url = f"http://{self._engine().host}:{port}/{path.lstrip('/')}"
+        name = self._reach().required().host
+        host = f"[{name}]" if ":" in name else name
+        url = f"http://{host}:{port}/{path.lstrip('/')}"
         try:
             with requests.Session() as session:
                 session.trust_env = False  # a proxy has no business between us
@@ -844,10 +870,10 @@ class RunningContainer(Running):
             raise failures[0]
 
     def _listens(self, key: str, number: int) -> bool:
-        engine, found = self._engine(), self._inspect()
-        if listens(engine, found, key, number):
+        reach, found = self._reach(), self._inspect()
+        if listens(reach, found, key, number):
             return True
-        if not engine.local:
+        if not list(addresses_within(found, reach)):
             self._published(key)
         return False
 
@@ -877,37 +903,28 @@ def splitCommand(command: Sequence[str] | str) -> list[str]:
     return [str(word) for word in given]
 
 
-def listens(engine: ApiEngine, found: Mapping[str, Any], key: str, number: int) -> bool:
+def listens(reach: Reach, found: Mapping[str, Any], key: str, number: int) -> bool:
     """Return whether somebody accepts connections on a port inside a container.
 
     Args:
-        engine: Where it is.
+        reach: How one comes from here to its engine.
         found: Its inspection.
         key: The port as ``8000/tcp``.
         number: The port.
     """
-    if engine.local:
-        for address in _addresses(found):
-            try:
-                return ready.accepts_connections(address, number, direct=True)
-            except OSError:
-                continue  # no way from here to that network
+    for address in addresses_within(found, reach):
+        try:
+            return ready.accepts_connections(address, number, direct=True)
+        except OSError:
+            continue  # no way from here to that network
     bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
     for binding in bindings:
         try:
             port = int(binding["HostPort"])
-            return ready.accepts_connections(engine.host, port, direct=False)
+            return ready.accepts_connections(reach.host, port, direct=False)
         except OSError:
             continue
     return False
-
-
-def _addresses(found: Mapping[str, Any]) -> list[str]:
-    """Return the addresses of a container in its networks."""
-    if found["HostConfig"].get("NetworkMode") == "host":
-        return ["127.0.0.1"]
-    networks = (found["NetworkSettings"].get("Networks") or {}).values()
-    return [each["IPAddress"] for each in networks if each.get("IPAddress")]
 
 
 def _pattern(expr: str | None) -> re.Pattern[str] | None:

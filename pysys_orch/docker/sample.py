@@ -137,6 +137,7 @@ class Tailor:
         substitutions: What is to be different.
         variables: What the file's variables stand for.
         stack: Whether it is for a swarm.
+        publish: The address of the engine's host on which ports are published.
     """
 
     def __init__(
@@ -147,12 +148,14 @@ class Tailor:
         variables: Mapping[str, str],
         *,
         stack: bool,
+        publish: str,
     ) -> None:
         self._parent = parent
         self._project = project
         self._wanted = substitutions
         self._variables = variables
         self._stack = stack
+        self._publish = publish
         self._owner = Session.of(parent).owner
         self._copies: dict[tuple[Path, Path, bool, bool], Path] = {}
         self._files: dict[str, _Said] = {}  # by the copy
@@ -236,6 +239,7 @@ class Tailor:
                 variables=variables,
                 base=str(folder) if rebase else None,
                 stack=self._stack,
+                publish=self._publish,
                 may_join=self._isOurs,
             ),
             name=str(file),

@@ -752,12 +752,12 @@ class DockerService(Prepared):
 
     def _listens(self, key: str, number: int) -> bool:
         """Return whether somebody does in each of the tasks on this node."""
-        engine = self._engine()
+        engine, reach = self._engine(), self._reach()
         heard = []
         for task in swarm.running_tasks(self._tasks()):
             with contextlib.suppress(NotFoundError):
                 found = engine.inspect_container(swarm.container_of(task))
-                heard.append(listens(engine, found, key, number))
+                heard.append(listens(reach, found, key, number))
         return bool(heard) and all(heard)
 
     def _openLog(self, out: Path, err: Path) -> Log:

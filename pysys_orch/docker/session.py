@@ -35,6 +35,7 @@ from pysys_orch.docker.engine.ownership import (
     this_domain,
     this_owner,
 )
+from pysys_orch.docker.engine.reach import Reach, choose_reach, look_around
 from pysys_orch.docker.parent import Parent, Runner
 from pysys_orch.errors import CleanupError, DockerError, SwarmInactiveError
 from pysys_orch.settings import DockerSettings, docker_settings
@@ -59,6 +60,7 @@ _ADDRESS = (
     "DOCKER_CONTEXT",
     "DOCKER_CERT_PATH",
     "DOCKER_HOST",
+    "DOCKER_TLS",
     "DOCKER_TLS_VERIFY",
 )
 _SWARM_PATIENCE = 10.0  # with one that another run begins at this moment
@@ -123,6 +125,8 @@ class Session:
         self._engines: dict[tuple[str, ...], ApiEngine] = {}
         self._failures: dict[tuple[str, ...], tuple[float, DockerError]] = {}
         self._hubs: dict[ApiEngine, EventHub] = {}
+        self._reaches: dict[ApiEngine, Reach] = {}
+        self._reach_lock = threading.Lock()  # held for as long as an engine may take
         self._leases: dict[ApiEngine, str] = {}
         self._collecting = threading.Lock()
         self._over = threading.Event()
@@ -268,6 +272,24 @@ class Session:
         environment[MARKER_VARIABLE] = self.owner.key
         return environment
 
+    def reach(self, engine: ApiEngine) -> Reach:
+        """Return how one comes from here to what an engine publishes; asked once.
+
+        Raises:
+            DockerError: The engine does not answer.
+        """
+        with self._reach_lock:
+            if engine not in self._reaches:
+                found = choose_reach(
+                    engine.endpoint,
+                    look_around(engine),
+                    engine.info(),
+                    self.settings.published_host,
+                )
+                self._reaches[engine] = found
+                log.info("Ports are reached at %s: %s", found.host, found.reason)
+            return self._reaches[engine]
+
     def hub(self, engine: ApiEngine) -> EventHub:
         """Return the one watcher of an engine's events."""
         from pysys_orch.docker.engine.events import EventHub
@@ -370,6 +392,7 @@ class Session:
                 report += self._leave(engine)
             except DockerError as failure:
                 failures.append(failure)
+            engine.close()
         leases = set(self._leases.values())
         left = [each for each in report.removed if each.resource.name not in leases]
         for each in left:

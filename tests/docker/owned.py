@@ -222,6 +222,13 @@ class Belongings:
         docker("network", "create", "--internal", *labels, name)
         return name
 
+    def gateway(self) -> str:
+        """Create a network with a way out, and return its name."""
+        name = self._name("network")
+        labels = [f"--label={key}={text}" for key, text in self._labels.items()]
+        docker("network", "create", *labels, name)
+        return name
+
     def volume(self) -> str:
         """Create a volume, and return its name."""
         name = self._name("volume")

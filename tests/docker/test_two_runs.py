@@ -12,13 +12,11 @@ import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import pysys
 import pytest
 
-import pysys_orch
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import (
@@ -30,6 +28,7 @@ from pysys_orch.docker.engine.ownership import (
 )
 from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
+from tests.docker.contained import DEBIAN, runner_options
 from tests.docker.owned import (
     Belongings,
     docker,
@@ -39,88 +38,16 @@ from tests.docker.owned import (
     passing_owner,
     remove_all,
 )
+from tests.docker.waiting import (
+    LEASE,
+    THINGS,
+    WAITS,
+    HostRun,
+    Run,
+    last_seen,
+    require_all_there,
+)
 from tests.nested import NestedProject
-
-DEBIAN = "pysys-orch-test/debian:1"
-LEASE = 4.0
-
-#: Has some things, says so, and waits until it may go on.
-WAITS = f"""
-    folder = pathlib.Path(self.input)
-    who = os.environ['WHO']
-    container = self.docker.container('{BUSYBOX}', who).run(['sleep', '600'])
-    self.docker.network()
-    (folder / f'{{who}}.new').write_text(container.getName())
-    (folder / f'{{who}}.new').rename(folder / f'{{who}}.there')
-    while not (folder / f'{{who}}.go').exists():
-        self.pollWait(0.02)
-    self.assertThat('state == "running"', state=container.getState())
-"""
-#: What one owner has in the middle of that: both, and a lease.
-THINGS = 3
-
-
-class Run:
-    """One of several runs of one project, whose test waits in the middle.
-
-    Args:
-        nested: The project.
-        who: What to call the run.
-    """
-
-    def __init__(self, nested: NestedProject, who: str) -> None:
-        self.nested = nested
-        self.who = who
-        # What the writers write is beside the output directory.
-        output = nested.folder / who / "output"
-        self.arguments = ("--outdir", f"{output}", f"-XdockerLeaseSecs={LEASE:g}")
-        self._folder = nested.folder / "waits"
-
-    def wait_until_there(self) -> Owner:
-        """Wait until its test is in the middle; return the owner of what it has."""
-        file = self._folder / f"{self.who}.there"
-        eventually(file.exists, what=f"{self.who} is there", explain=self.said)
-        owner = Owner.parse(file.read_text())
-        assert owner is not None
-        return owner
-
-    def go_on(self) -> None:
-        """Let its test go on, and wait for the run to end well."""
-        (self._folder / f"{self.who}.go").touch()
-        assert self.wait() == 0, self.said()
-
-    def said(self) -> str:
-        """Return what it printed."""
-        raise NotImplementedError
-
-    def wait(self) -> int:
-        """Return its exit status, once it has ended."""
-        raise NotImplementedError
-
-    def kill(self) -> None:
-        """End it outright, wherever it is."""
-        raise NotImplementedError
-
-
-class HostRun(Run):
-    """A run on this machine."""
-
-    def __init__(self, nested: NestedProject, who: str) -> None:
-        super().__init__(nested, who)
-        self._process = nested.start(*self.arguments, environment={"WHO": who})
-        # The next run of the project begins a file of its own.
-        self._said = nested.folder / f"{who}.txt"
-        (nested.folder / "run.txt").rename(self._said)
-
-    def said(self) -> str:
-        return self._said.read_text(errors="replace")
-
-    def wait(self) -> int:
-        return self._process.wait(60)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 class ContainerRun(Run):
@@ -130,28 +57,10 @@ class ContainerRun(Run):
         self, nested: NestedProject, who: str, engine: ApiEngine, owner: Owner
     ) -> None:
         super().__init__(nested, who)
-        package = Path(pysys_orch.__file__).parent
-        # What is compiled in there is for one release of Python; nothing needs it.
-        libraries = Path(pysys.__path__[0]).parent
-        mounts = {
-            str(nested.folder): str(nested.folder),
-            str(package): f"/code/{package.name}:ro",
-            str(libraries): "/libraries:ro",
-            engine.endpoint.removeprefix("unix://"): "/var/run/docker.sock",
-        }
-        variables = {
-            "PYTHONPATH": "/code:/libraries",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "WHO": who,
-        }
         self._container = Belongings(engine, owner, role=who).run(
             DEBIAN,
             *("python3", "-m", "pysys", "run", "--record", *self.arguments),
-            options=[
-                *(f"--volume={path}:{inside}" for path, inside in mounts.items()),
-                *(f"--env={key}={value}" for key, value in variables.items()),
-                f"--workdir={nested.folder}",
-            ],
+            options=[*runner_options(nested, engine), f"--env=WHO={who}"],
         )
 
     def said(self) -> str:
@@ -194,12 +103,6 @@ def runs(engine: ApiEngine, owner: Owner, tmp_path: Path) -> Iterator[Runs]:
         each.kill()
 
 
-def require_all_there(engine: ApiEngine, *owners: Owner) -> None:
-    """Assert that each of these has all that it had."""
-    for each in owners:
-        assert len(owned_by(engine, each)) >= THINGS, owned_by(engine, each)
-
-
 def start_collection(*options: str) -> subprocess.Popen[str]:
     """Start ``pysys-orch collect``."""
     command = "import sys; from pysys_orch.cli import main; sys.exit(main())"
@@ -217,11 +120,6 @@ def collect(*options: str) -> str:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
-
-
-def last_seen(engine: ApiEngine, owner: Owner) -> datetime:
-    """Return when an owner made or renewed something, by the engine's clock."""
-    return max(each.created for each in owned_by(engine, owner))
 
 
 @pytest.mark.docker

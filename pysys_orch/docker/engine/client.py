@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from pysys_orch.docker.engine.address import without_credentials
 from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
 from pysys_orch.docker.engine.ownership import (
     CACHE_LABEL,
@@ -31,10 +32,8 @@ from pysys_orch.docker.engine.ownership import (
 from pysys_orch.docker.engine.transport import (
     CONNECTION_ERRORS,
     Response,
-    SdkTransport,
     Transport,
     open_transport,
-    without_credentials,
 )
 from pysys_orch.errors import (
     ConflictError,
@@ -59,6 +58,9 @@ _OF_A_SWARM = (
     "/swarm",
     "/tasks",
 )
+# What Podman 4 answers with status 500, and Docker and Podman 5 with 409.
+_PODMAN_CONFLICT = "container state improper"
+_UNKNOWN_TO_PODMAN = ("/configs", "/nodes", "/services", "/swarm", "/tasks")
 # What engines answer that do not manage a swarm, the former without more words.
 _NOT_ACCEPTABLE = 406
 _UNAVAILABLE = 503
@@ -73,6 +75,8 @@ _STARTING_STATES = {
     "ready",
     "starting",
 }
+# What Go's servers answer to who does not encrypt.
+_WANTS_TLS = b"HTTP request to an HTTPS server"
 _ERROR_STREAM = 3  # the engine's own words about a log that it cannot read on
 
 
@@ -192,20 +196,24 @@ class ApiEngine:
     Attributes:
         endpoint: Where it is, without credentials.
         version: Its version, such as ``26.1.5``.
-        local: Whether it can be taken to share this machine's files and loopback.
-        host: The name or address under which published ports are reached.
+        is_podman: Whether it is Podman, which knows no swarm.
     """
 
     def __init__(
-        self, transport: Transport, host: str, version: str, api_version: str
+        self,
+        transport: Transport,
+        host: str,
+        version: str,
+        api_version: str,
+        *,
+        is_podman: bool = False,
     ) -> None:
         self._transport = transport
         self._address = host
         self._prefix = f"/v{api_version}"
         self.endpoint = without_credentials(host)
         self.version = version
-        self.local = host.startswith(("unix://", "npipe://"))
-        self.host = "127.0.0.1" if self.local else urlsplit(host).hostname or ""
+        self.is_podman = is_podman
 
     @classmethod
     def connect(
@@ -224,16 +232,29 @@ class ApiEngine:
         """
         transport, host = open_transport(environment)
         endpoint = without_credentials(host)
+        said = b""
         try:
             answer = transport.send("GET", "/version", body=None, timeout=timeout)
-            told = json.loads(answer.body())
+            said = answer.body()
+            told = json.loads(said)
             version, api_version = str(told["Version"]), str(told["ApiVersion"])
-        except (KeyError, TypeError, ValueError):
-            cause = "what answers there is no Docker Engine"
-            raise EngineUnreachableError(endpoint, cause) from None
+            parts = [str(each.get("Name")) for each in told.get("Components") or ()]
+        # First, since a certificate that is not believed is a ValueError as well.
         except CONNECTION_ERRORS as failure:
+            transport.close()
             raise EngineUnreachableError(endpoint, _cause(failure, timeout)) from None
-        return cls(transport, host, version, api_version)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            transport.close()
+            cause = "what answers there is no Docker Engine"
+            if _WANTS_TLS in said:
+                cause = "it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+            raise EngineUnreachableError(endpoint, cause) from None
+        is_podman = any(each.startswith("Podman") for each in parts)
+        return cls(transport, host, version, api_version, is_podman=is_podman)
+
+    def close(self) -> None:
+        """End the connections that are kept for later; it may still be used."""
+        self._transport.close()
 
     def client_address(self) -> dict[str, str]:
         """Return what a docker client needs in its environment to find this engine.
@@ -241,15 +262,18 @@ class ApiEngine:
         Nothing where that is a matter of certificates or keys: the client finds these
         by its own environment.
         """
-        if isinstance(self._transport, SdkTransport):
+        if not self._transport.is_plain:
             return {}
         return {"DOCKER_HOST": self._address}
 
     def now(self) -> datetime:
         """Return the present by the engine's clock, in UTC."""
-        return read_stamp(
-            self._get("ask the engine for its clock", "/info")["SystemTime"]
-        )
+        return read_stamp(self.info()["SystemTime"])
+
+    def info(self) -> Json:
+        """Return what the engine tells about itself."""
+        told: Json = self._get("ask the engine about itself", "/info")
+        return told
 
     def cgroup_version(self) -> int:
         """Return by which version of cgroups the engine limits containers: 1 or 2."""
@@ -469,7 +493,7 @@ class ApiEngine:
 
     def swarm_state(self) -> SwarmState:
         """Return what part this engine has in a swarm."""
-        told = self._get("ask the engine for its swarm", "/info").get("Swarm") or {}
+        told = self.info().get("Swarm") or {}
         if told.get("ControlAvailable"):
             return SwarmState.MANAGER
         node = told.get("LocalNodeState")
@@ -797,6 +821,9 @@ class ApiEngine:
                 return answer
             said = answer.body()
         refusal = _refusal(words, answer.status, said)
+        if self.is_podman and path.startswith(_UNKNOWN_TO_PODMAN):
+            product = f"Podman {self.version}"
+            raise SwarmInactiveError(self.endpoint, product=product)
         if path.startswith(_OF_A_SWARM) and _says_no_swarm(refusal):
             works = "Worker nodes" in refusal.explanation
             raise SwarmInactiveError(self.endpoint, works=works)
@@ -829,6 +856,8 @@ def _refusal(request: str, status: int, said: bytes) -> EngineAnswerError:
         words = str(json.loads(said)["message"])
     except (ValueError, KeyError, TypeError):
         words = said.decode("utf-8", "replace")
+    if _PODMAN_CONFLICT in words:
+        status = 409
     known = {404: NotFoundError, 409: ConflictError}.get(status, EngineAnswerError)
     return known(request, status, " ".join(words.split()) or "no reason given")
 

@@ -47,8 +47,8 @@ class ContainerSpec:
         labels: Its labels.
         mounts: Pairs of an absolute host path and an absolute path in the container.
         volumes: The volumes that it has.
-        ports: What is published on the host's loopback at ports that the engine
-            chooses, as ``8000/tcp``.
+        ports: What is published at ports that the engine chooses, as ``8000/tcp``.
+        publish: The address of the engine's host on which it is published.
         user: ``uid:gid``, or nothing for the image's own.
         network: A network's name, or nothing for the default bridge.
         aliases: Names that it has in that network.
@@ -62,6 +62,7 @@ class ContainerSpec:
     mounts: tuple[tuple[str, str], ...] = ()
     volumes: tuple[VolumeMount, ...] = ()
     ports: tuple[str, ...] = ()
+    publish: str = "127.0.0.1"
     user: str = ""
     network: str = ""
     aliases: tuple[str, ...] = ()
@@ -80,8 +81,9 @@ def run_arguments(spec: ContainerSpec, extra: Sequence[str]) -> list[str]:
     for key, text in spec.environment.items():
         arguments += ["--env", f"{key}={text}"]
     arguments += mount_arguments(spec)
+    host = f"[{spec.publish}]" if ":" in spec.publish else spec.publish
     for port in spec.ports:
-        arguments += ["--publish", f"127.0.0.1::{port}"]
+        arguments += ["--publish", f"{host}::{port}"]
     if spec.user and not names_user(extra):
         arguments += ["--user", spec.user]
     if spec.network:
@@ -112,7 +114,7 @@ def create_body(spec: ContainerSpec) -> dict[str, object]:
         host["Mounts"] = mounts
     if spec.ports:
         body["ExposedPorts"] = {port: {} for port in spec.ports}
-        binding = [{"HostIp": "127.0.0.1", "HostPort": ""}]
+        binding = [{"HostIp": spec.publish, "HostPort": ""}]
         host["PortBindings"] = dict.fromkeys(spec.ports, binding)
     if spec.network:
         host["NetworkMode"] = spec.network

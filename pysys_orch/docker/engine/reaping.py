@@ -91,8 +91,9 @@ def main(task: Mapping[str, Any]) -> None:
     try:
         # What the run itself left comes first, if that is dead already.
         if not _is_dead(owner, policy.domain):
-            engine = ApiEngine.connect(environments[0], timeout=task["answer"])
-            answer = told(collect(engine, policy, clock=SystemClock()))
+            connected = ApiEngine.connect(environments[0], timeout=task["answer"])
+            with contextlib.closing(connected) as engine:
+                answer = told(collect(engine, policy, clock=SystemClock()))
     except OrchError as failure:
         answer["failures"].append(str(failure))
     with contextlib.suppress(OSError):  # the run may be gone already
@@ -199,8 +200,8 @@ def _pass(
 ) -> bool:
     """Look once; return whether there was nothing to do."""
     try:
-        engine = ApiEngine.connect(environment)
-        report = collect(engine, policy, clock=clock, patience=1.0, only=only)
+        with contextlib.closing(ApiEngine.connect(environment)) as engine:
+            report = collect(engine, policy, clock=clock, patience=1.0, only=only)
     except OrchError as failure:
         _write(str(failure))
         return False

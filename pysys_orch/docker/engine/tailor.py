@@ -68,7 +68,6 @@ __all__ = [
     "tailor",
 ]
 
-_LOOPBACK = "127.0.0.1"
 _MAX_SERVICE_NAME = 63
 _RENEWING_POLICIES = frozenset({"always", "build", "daily", "weekly"})
 _TRUE = frozenset({"true", "yes", "on", "y"})
@@ -105,6 +104,8 @@ class Wishes:
         variables: What variables in the file stand for.
         base: What relative paths are made absolute against; None leaves them.
         stack: Whether the file is for ``docker stack deploy``.
+        publish: The address of the engine's host on which ports are published, unless
+            the file names one; means nothing for a stack.
         may_join: Whether the test itself made an external network or volume.
     """
 
@@ -121,6 +122,7 @@ class Wishes:
     variables: Mapping[str, str] = field(default_factory=dict)
     base: str | None = None
     stack: bool = False
+    publish: str = "127.0.0.1"
     may_join: Callable[[str], bool] = _joins_nothing
 
 
@@ -540,9 +542,11 @@ class _Tailoring:
             self._move(port, ports, entry)
         elif not port.host_ip and not self._wishes.stack:
             if isinstance(entry.content, Pairs) and not self._is_short(entry):
-                self._draft.put(entry.content, "host_ip", quoted(_LOOPBACK))
+                self._draft.put(entry.content, "host_ip", quoted(self._wishes.publish))
             else:
-                new = _short(_LOOPBACK, port.published, port.target, port.protocol)
+                new = _short(
+                    self._wishes.publish, port.published, port.target, port.protocol
+                )
                 self._draft.replace_item(ports, entry, [new])
 
     def _move(self, port: Port, ports: Items, entry: Place) -> None:
@@ -557,7 +561,7 @@ class _Tailoring:
                     protocol=port.protocol,
                 )
             )
-        host_ip = port.host_ip or _LOOPBACK
+        host_ip = port.host_ip or self._wishes.publish
         if self._wishes.stack:
             new = [
                 f"{{target: {target}, protocol: {port.protocol}, mode: host}}"

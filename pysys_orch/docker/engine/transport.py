@@ -1,38 +1,36 @@
 """How requests reach an engine.
 
-Sockets and plain TCP, which is what nearly everybody has, are spoken to with the
-standard library alone: the Docker SDK takes longer to import than a run without Docker
-takes altogether. The SDK does what it does better: TLS, ssh and named pipes.
+All but named pipes is spoken to with the standard library alone. The Docker SDK takes
+longer to import than a run without Docker takes altogether, and what its ssh gives is
+no socket: it knows no time limit, and no other thread can end it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import json
+import select
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedReader
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from pysys_orch.docker.engine.address import find_address, without_credentials
+from pysys_orch.docker.engine.dialing import Dial, choose_dial, last_words
 from pysys_orch.errors import ConfigError
 
 if TYPE_CHECKING:
     import requests
     from docker import APIClient
-    from docker.tls import TLSConfig
-
-#: Where an engine is when nobody says otherwise.
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 #: What a transport raises when there is no answer, or no end of it.
 CONNECTION_ERRORS = (OSError, EOFError, http.client.HTTPException)
 
 _READ_SIZE = 65536
-_PLAIN_PORT = 2375
+_MOST_COSTLY_CONNECTS = 5  # OpenSSH turns away some from the tenth on
+_MOST_KEPT = 8
 
 
 class Response(Protocol):
@@ -67,6 +65,11 @@ class Response(Protocol):
 class Transport(Protocol):
     """Takes requests to one engine. Threads may share it."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its address alone is all that others need to reach the engine."""
+        ...
+
     def send(
         self, method: str, target: str, *, body: bytes | None, timeout: float
     ) -> Response:
@@ -83,63 +86,148 @@ class Transport(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """End what is kept for the next request; it may still be used."""
+        ...
+
 
 class SocketTransport:
-    """Speaks to a Unix socket or a TCP port, one connection for each request.
+    """Sends requests over connections that it makes, mostly one for each of them.
+
+    Where a connection is costly it is kept for the next request. Few are made at the
+    same time then: an ssh server turns away who comes in a crowd.
 
     Args:
-        host: ``unix:///path`` or ``tcp://host:port``.
-
-    Raises:
-        ValueError: It is neither.
+        dial: Makes the connections.
     """
 
-    def __init__(self, host: str) -> None:
-        address = urlsplit(host)
-        self._path = host.removeprefix("unix://") if address.scheme == "unix" else ""
-        if address.scheme == "unix" and not self._path.startswith("/"):
-            message = "the path of a socket is absolute, as in unix:///var/run/x.sock"
-            raise ValueError(message)
-        self._address = (address.hostname or "localhost", address.port or _PLAIN_PORT)
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._gate = threading.BoundedSemaphore(_MOST_COSTLY_CONNECTS)
+        self._kept: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its address alone is all that others need to reach the engine."""
+        return self._dial.is_plain
 
     def send(
         self, method: str, target: str, *, body: bytes | None, timeout: float
     ) -> Response:
         """Send a request, and wait for the beginning of the answer."""
-        connection = http.client.HTTPConnection("docker")
-        connection.sock = link = self._connect(timeout)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        try:
-            connection.request(method, target, body, headers)
-            return _SocketResponse(link, connection.getresponse())
-        except BaseException:
+        if not self._dial.is_costly:
+            link = self._dial.connect(timeout)
+            return _ask(link, method, target, body=body, keep=None)
+        link = self._take() or self._connect(timeout)
+        link.settimeout(timeout)
+        return _ask(link, method, target, body=body, keep=self._keep)
+
+    def close(self) -> None:
+        """End the connections that are kept."""
+        with self._lock:
+            self._is_closed = True
+            kept, self._kept = self._kept, []
+        for link in kept:
             link.close()
-            raise
 
     def _connect(self, timeout: float) -> socket.socket:
-        if not self._path:
-            return socket.create_connection(self._address, timeout)
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.settimeout(timeout)
-        try:
-            link.connect(self._path)
-        except BaseException:
-            link.close()
-            raise
+        """Make a connection, and wait until it stands."""
+        with self._gate:
+            link = self._dial.connect(timeout)
+            # Only an answer tells, and the one that is wanted may be long in coming.
+            _ask(link, "GET", "/_ping", body=None, keep=_leave_open).body()
         return link
+
+    def _take(self) -> socket.socket | None:
+        """Return a connection that was kept, if one of them still stands."""
+        while True:
+            with self._lock:
+                if not self._kept:
+                    return None
+                link = self._kept.pop()
+            # Nobody was asked anything: who says something now says goodbye.
+            if not select.select([link], [], [], 0)[0]:
+                return link
+            link.close()
+
+    def _keep(self, link: socket.socket) -> None:
+        with self._lock:
+            if not self._is_closed and len(self._kept) < _MOST_KEPT:
+                self._kept.append(link)
+                return
+        link.close()
+
+
+def _ask(
+    link: socket.socket,
+    method: str,
+    target: str,
+    *,
+    body: bytes | None,
+    keep: Callable[[socket.socket], None] | None,
+) -> Response:
+    """Send a request by a connection, which is closed if that fails.
+
+    Args:
+        link: The connection.
+        method: The HTTP method.
+        target: Path and query.
+        body: JSON, if any.
+        keep: Gets the connection once the answer was read; without it that is closed.
+    """
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    connection = _Connection("docker")
+    connection.sock = link
+    try:
+        connection.request(method, target, body, headers)
+        return _SocketResponse(link, connection.getresponse(), keep)
+    except (ConnectionError, http.client.HTTPException) as failure:
+        words = last_words(link)
+        link.close()
+        if words:
+            raise ConnectionError(words) from failure
+        raise
+    except BaseException:
+        link.close()
+        raise
+
+
+def _leave_open(_link: socket.socket) -> None:
+    """Keep a connection by doing nothing about it."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """One whose socket is closed by nobody but us."""
+
+    def close(self) -> None:
+        pass
 
 
 class _SocketResponse:
-    def __init__(self, link: socket.socket, response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self,
+        link: socket.socket,
+        response: http.client.HTTPResponse,
+        keep: Callable[[socket.socket], None] | None,
+    ) -> None:
         self._link = link
         self._response = response
+        self._keep = keep
         self.status = response.status
 
     def body(self) -> bytes:
         try:
-            return self._response.read()
-        finally:
+            data = self._response.read()
+        except BaseException:
             self.close()
+            raise
+        if self._keep is None or self._response.will_close:
+            self.close()
+        else:
+            self._keep(self._link)
+        return data
 
     def pieces(self) -> Iterator[bytes]:
         if self._response.chunked:
@@ -152,8 +240,10 @@ class _SocketResponse:
         self._link.settimeout(None)
 
     def close(self) -> None:
+        # Not the method of a TLS connection: that forgets its state, which another
+        # thread reads by.
         with contextlib.suppress(OSError):
-            self._link.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._link, socket.SHUT_RDWR)
         self._link.close()
         with contextlib.suppress(OSError, ValueError):
             self._response.close()
@@ -164,12 +254,12 @@ class SdkTransport:
 
     Args:
         host: What the SDK takes as ``base_url``.
-        tls: The SDK's TLS settings, or False.
     """
 
-    def __init__(self, host: str, tls: TLSConfig | bool) -> None:
+    is_plain = True
+
+    def __init__(self, host: str) -> None:
         self._host = host
-        self._tls = tls
         self._lock = threading.Lock()
         self._made: APIClient | None = None
 
@@ -196,18 +286,18 @@ class SdkTransport:
             raise OSError(str(failure)) from failure
         return _SdkResponse(answer)
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def _client(self, timeout: float) -> APIClient:
-        """Return the SDK's client; an ssh process starts when it is made."""
         import docker
 
         with self._lock:
             if self._made is None:
                 self._made = docker.APIClient(
                     base_url=self._host,
-                    tls=self._tls,
                     version="1.41",  # not asked for: each request names its own
                     timeout=round(timeout) or 1,
-                    use_ssh_client=self._host.startswith("ssh://"),
                 )
             return self._made
 
@@ -253,8 +343,7 @@ def open_transport(environment: Mapping[str, str]) -> tuple[Transport, str]:
     Nothing is asked of it yet.
 
     Args:
-        environment: Read for ``DOCKER_HOST``, ``DOCKER_CONTEXT``, ``DOCKER_CONFIG``,
-            ``HOME``, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH``.
+        environment: As for `find_address`; and what an ssh client finds in its own.
 
     Returns:
         How to reach it, and its address.
@@ -263,31 +352,16 @@ def open_transport(environment: Mapping[str, str]) -> tuple[Transport, str]:
         ConfigError: The environment names a context that does not exist, an address
             that is none, or certificates that cannot be read.
     """
-    tls: TLSConfig | bool = False
-    host = environment.get("DOCKER_HOST", "")
-    if not host:
-        host, tls = _context(environment)
-    elif environment.get("DOCKER_TLS_VERIFY"):
-        tls = _tls(environment, environment.get("DOCKER_CERT_PATH"))
-    shown = f"DOCKER_HOST={without_credentials(host)}"
-    scheme = urlsplit(host).scheme
-    if scheme not in {"unix", "tcp", "http", "https", "ssh", "npipe"}:
-        message = f"{shown} is no address: it begins with unix://, tcp:// or ssh://"
-        raise ConfigError(message)
-    if scheme == "unix" or (scheme in {"tcp", "http"} and not tls):
-        try:
-            return SocketTransport(host), host
-        except ValueError as failure:
-            message = f"{shown} is no address: {failure}"
-            raise ConfigError(message) from None
-    return SdkTransport(host, tls), host
-
-
-def without_credentials(host: str) -> str:
-    """Return an address as it may be shown to anybody."""
-    scheme, mark, rest = host.rpartition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
+    address = find_address(environment)
+    if urlsplit(address.host).scheme == "npipe":
+        return SdkTransport(address.host), address.host
+    try:
+        dial = choose_dial(address.host, address.tls, environment)
+    except ValueError as failure:
+        shown = f"{address.source}={without_credentials(address.host)}"
+        message = f"{shown} is no address: {failure}"
+        raise ConfigError(message) from None
+    return SocketTransport(dial), address.host
 
 
 def unchunked(file: BufferedReader) -> Iterator[bytes]:
@@ -318,58 +392,3 @@ def unchunked(file: BufferedReader) -> Iterator[bytes]:
             return
     message = "the connection was closed"
     raise EOFError(message)
-
-
-def _context(environment: Mapping[str, str]) -> tuple[str, TLSConfig | bool]:
-    """Return host and TLS settings of the docker context in use."""
-    home = Path(environment.get("HOME") or Path.home())
-    folder = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
-    name = environment.get("DOCKER_CONTEXT") or _current_context(folder)
-    if name in {"", "default"}:
-        return DEFAULT_HOST, False
-    contexts = {}
-    for path in folder.glob("contexts/meta/*/meta.json"):
-        # What is not for Docker, or broken, concerns only who names it.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            meta = json.loads(path.read_text(encoding="utf-8"))
-            contexts[meta["Name"]] = (meta["Endpoints"]["docker"], path.parent.name)
-    if name not in contexts:
-        known = ", ".join(["default", *sorted(contexts)])
-        message = f"there is no docker context {name!r}; there are {known}"
-        raise ConfigError(message)
-    endpoint, digest = contexts[name]
-    material = folder / "contexts" / "tls" / digest / "docker"
-    verify = not endpoint.get("SkipTLSVerify", False)
-    tls = _tls(environment, material, verify=verify) if material.is_dir() else False
-    return endpoint.get("Host") or DEFAULT_HOST, tls
-
-
-def _current_context(folder: Path) -> str:
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return str(settings.get("currentContext") or "")
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError, AttributeError) as failure:
-        message = f"{folder / 'config.json'} cannot be read: {failure}"
-        raise ConfigError(message) from failure
-
-
-def _tls(
-    environment: Mapping[str, str], folder: str | Path | None, *, verify: bool = True
-) -> TLSConfig:
-    """Return the SDK's settings for the certificates in *folder*."""
-    from docker.errors import TLSParameterError
-    from docker.tls import TLSConfig
-
-    home = Path(environment.get("HOME") or Path.home())
-    files = Path(folder or home / ".docker")
-    try:
-        return TLSConfig(
-            client_cert=(str(files / "cert.pem"), str(files / "key.pem")),
-            ca_cert=str(files / "ca.pem"),
-            verify=verify,
-        )
-    except TLSParameterError as failure:
-        message = f"the certificates in {files} cannot be used: {failure}"
-        raise ConfigError(message) from failure

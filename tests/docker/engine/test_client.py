@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from pysys_orch.clock import SystemClock
+from pysys_orch.docker.engine.address import without_credentials
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Found, Kind, Resource
 from pysys_orch.docker.engine.ownership import CACHE_LABEL, cache_tag
-from pysys_orch.docker.engine.transport import without_credentials
 from pysys_orch.errors import (
     ConfigError,
     ConflictError,
@@ -348,16 +348,12 @@ def test_contexts_of_other_things_are_no_obstacle(
     assert connect(DOCKER_CONTEXT="mine").endpoint == tcp_engine
 
 
-def test_a_tcp_engine_s_ports_are_published_at_its_host(
+def test_a_docker_client_is_told_the_address_of_a_tcp_engine(
     connect: Connect, tcp_engine: str
 ) -> None:
-    """A test finds its container's port on the machine that has the container."""
+    """It finds the same engine as we do, also where a context has named it."""
     engine = connect(DOCKER_HOST=tcp_engine)
-    assert (engine.version, engine.local, engine.host) == (
-        "26.1.5+dfsg1",
-        False,
-        "127.0.0.1",
-    )
+    assert engine.version == "26.1.5+dfsg1"
     assert engine.client_address() == {"DOCKER_HOST": tcp_engine}
 
 
@@ -366,6 +362,8 @@ def test_a_tcp_engine_s_ports_are_published_at_its_host(
 
 class Script:
     """A transport that knows the answers, and what it was asked."""
+
+    is_plain = True
 
     def __init__(self, answers: dict[str, Any] | Exception, status: int = 200) -> None:
         self._answers = answers
@@ -386,6 +384,8 @@ class Script:
         return Answer(
             status, said if isinstance(said, bytes) else json.dumps(said).encode()
         )
+
+    def close(self) -> None: ...
 
 
 class Answer:
@@ -647,25 +647,6 @@ def test_what_an_engine_does_not_know_is_very_long_ago(stamp: str) -> None:
     volumes = [{"Name": "v", "CreatedAt": stamp}]
     engine, _ = scripted({**EMPTY, "/volumes": {"Volumes": volumes}})
     assert [each.created.year for each in engine.listing()] == [1]
-
-
-@pytest.mark.parametrize(
-    ("host", "local", "expected"),
-    [
-        ("unix:///x.sock", True, "127.0.0.1"),
-        ("tcp://engine:2375", False, "engine"),
-        ("tcp://10.0.0.7:2375", False, "10.0.0.7"),
-        ("tcp://me:secret@engine:2375", False, "engine"),
-        ("ssh://me@engine:22", False, "engine"),
-        ("tcp://[fd00::7]:2375", False, "fd00::7"),
-    ],
-)
-def test_published_ports_are_looked_for_where_the_engine_is(
-    host: str, expected: str, *, local: bool
-) -> None:
-    """What runs on another machine is reached there."""
-    engine, _ = scripted({}, host=host)
-    assert (engine.local, engine.host) == (local, expected)
 
 
 # A real engine ------------------------------------------------------------------------

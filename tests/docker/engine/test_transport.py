@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pysys_orch.docker.engine.address import DEFAULT_HOST, without_credentials
 from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.dialing import UnixDial
 from pysys_orch.docker.engine.ownership import (
     RUN_LABEL,
     Owner,
@@ -18,12 +20,10 @@ from pysys_orch.docker.engine.ownership import (
     resource_name,
 )
 from pysys_orch.docker.engine.transport import (
-    DEFAULT_HOST,
     SdkTransport,
     SocketTransport,
     Transport,
     open_transport,
-    without_credentials,
 )
 from pysys_orch.errors import ConfigError, EngineUnreachableError, NotFoundError
 from tests.conftest import BUSYBOX
@@ -101,10 +101,12 @@ def test_an_address_is_shown_without_credentials() -> None:
 def either(request: pytest.FixtureRequest, engine: ApiEngine) -> ApiEngine:
     """Return the real engine, reached in either way."""
     _, host = open_transport(os.environ)
-    transport = SocketTransport(host) if request.param == "socket" else None
-    return ApiEngine(
-        transport or SdkTransport(host, tls=False), host, engine.version, "1.41"
+    transport = (
+        open_transport(os.environ)[0]
+        if request.param == "socket"
+        else SdkTransport(host)
     )
+    return ApiEngine(transport, host, engine.version, "1.41")
 
 
 @pytest.fixture
@@ -162,8 +164,11 @@ def test_a_stream_ends_when_another_thread_closes_it(
 def test_whatever_raises_underneath_one_error_comes_out(tmp_path: Path) -> None:
     """Nobody has to know which way an engine is reached."""
     ways: list[tuple[Transport, str]] = [
-        (SocketTransport(f"unix://{tmp_path}/none.sock"), "no such file or directory"),
-        (SdkTransport("tcp://127.0.0.1:1", tls=False), "connection refused"),
+        (
+            SocketTransport(UnixDial(f"{tmp_path}/none.sock")),
+            "no such file or directory",
+        ),
+        (SdkTransport("tcp://127.0.0.1:1"), "connection refused"),
     ]
     for transport, cause in ways:
         with pytest.raises(EngineUnreachableError, match=cause):
