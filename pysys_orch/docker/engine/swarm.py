@@ -364,6 +364,20 @@ def running_tasks(tasks: Iterable[Json]) -> list[Json]:
     return sorted(found, key=lambda each: (each.get("Slot", 0), each["CreatedAt"]))
 
 
+def published_port(place: Json, key: str) -> int | None:
+    """Return the port outside for one inside, or None if there is none.
+
+    Args:
+        place: What publishes: a service's ``Endpoint`` or a task's ``PortStatus``.
+        key: The port inside, as ``8000/tcp``.
+    """
+    for each in place.get("Ports") or []:
+        inside = f"{each['TargetPort']}/{each['Protocol']}"
+        if inside == key and each.get("PublishedPort"):
+            return int(each["PublishedPort"])
+    return None
+
+
 def judge_tasks(
     tasks: Sequence[Json],
     *,
