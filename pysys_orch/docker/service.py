@@ -818,6 +818,18 @@ class DockerService(Prepared):
         hub = Session.of(self.parent).hub(engine)
         return ServiceLog(engine, self._service, out=out, err=err, hub=hub)
 
+    def _endLogs(self) -> None:
+        from pysys_orch.docker.engine.tasklogs import ServiceLog
+
+        try:
+            super()._endLogs()
+        finally:
+            for name, follower in self._followers.items():
+                for reason in (
+                    follower.unread if isinstance(follower, ServiceLog) else ()
+                ):
+                    log.warning("The log %s is incomplete: %s", name, reason)
+
     def _killAll(self) -> None:
         """Kill all containers of it on this node, and hear of no new ones."""
         from concurrent.futures import ThreadPoolExecutor

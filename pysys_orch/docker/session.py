@@ -225,7 +225,7 @@ class Session:
         from pysys_orch.docker.engine.client import SwarmState
 
         engine = self.engine(environs)
-        self._meet_nodes()
+        self._meet_nodes(engine)
         if not self.begins_swarm:
             return engine
         with self.lock:
@@ -245,7 +245,7 @@ class Session:
                 self.clock.wait_until(self.clock.instant() + _SWARM_POLL, self._over)
         return engine
 
-    def _meet_nodes(self) -> None:
+    def _meet_nodes(self, manager: ApiEngine) -> None:
         """Reach the engines of other nodes, from where the run's things are to go, too.
 
         Raises:
@@ -255,7 +255,9 @@ class Session:
             if address in self._nodes:
                 continue
             try:
-                self._nodes[address] = self.engine({"DOCKER_HOST": address})
+                engine = self.engine({"DOCKER_HOST": address})
+                if engine is not manager:
+                    self._nodes[address] = engine
             except EngineUnreachableError as failure:
                 log.warning("What is made there is not collected: %s", failure)
 

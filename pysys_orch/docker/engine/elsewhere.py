@@ -83,6 +83,12 @@ class LogsElsewhere:
         self._here: str | None = None
         self._tasks: dict[str, _TaskLog] = {}
         self._done: set[str] = set()
+        self._unread: dict[str, str] = {}
+
+    @property
+    def unread(self) -> list[str]:
+        """Why what tasks log is not read at present, task by task."""
+        return [f"task {task}: {reason}" for task, reason in self._unread.items()]
 
     def look(self) -> None:
         """Write what is new.
@@ -114,7 +120,7 @@ class LogsElsewhere:
                     self._tasks[task["ID"]].rest()
 
     def _read(self, task: Mapping[str, Any]) -> bool:
-        """Write what is new of a task; return False if its node is down."""
+        """Write what is new of a task; return False if its node is out of reach."""
         number = str(task["ID"])
         if number not in self._tasks:
             place = str(task.get("Slot") or task["NodeID"])
@@ -127,7 +133,9 @@ class LogsElsewhere:
         except EngineAnswerError as refusal:
             if _NODE_IS_DOWN not in refusal.explanation:
                 raise
+            self._unread[number] = refusal.explanation
             return False
+        self._unread.pop(number, None)
         return True
 
 

@@ -101,6 +101,11 @@ class ServiceLog:
         return self._failure or next((each for each in failures if each), None)
 
     @property
+    def unread(self) -> list[str]:
+        """Why what tasks log on other nodes cannot be read at present, one by one."""
+        return self._elsewhere.unread
+
+    @property
     def version(self) -> int:
         """A number that grows with each write, and when a task's log is at its end."""
         return self._version
