@@ -238,7 +238,8 @@ class Convergence:
             strict=self._strict,
         )
         judged = judge()
-        if judged.surplus:
+        # That is asked for only where it makes a difference.
+        if judged.surplus or judged.running == self._number:
             judged = judge(lost=self._service.lost())
         self._outlook.see(judged, moving=judged.surplus > 0)
         return judged.running == self._number and not judged.surplus

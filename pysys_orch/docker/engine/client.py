@@ -48,7 +48,7 @@ from pysys_orch.errors import (
 Json = dict[str, Any]
 
 _ANSWER_TIMEOUT = 60.0  # removing a large container takes many seconds on a busy disk
-_NODE_TIMEOUT = 10.0  # a manager waits for a node until it takes that for dead
+_NODE_TIMEOUT = 5.0  # a manager waits for a node until it takes that for dead
 _FRAME_HEADER = struct.Struct(">BxxxL")
 _FIRST_REFUSAL = 400
 _OF_A_SWARM = (

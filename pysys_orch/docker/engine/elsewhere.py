@@ -22,7 +22,11 @@ from pysys_orch.docker.engine.logs import (
     last_lines,
     read_log,
 )
-from pysys_orch.errors import EngineAnswerError, NotFoundError
+from pysys_orch.errors import (
+    EngineAnswerError,
+    EngineUnreachableError,
+    NotFoundError,
+)
 
 _SHORT = 8  # characters of an id
 _NODE_IS_DOWN = "incomplete log stream"
@@ -90,14 +94,17 @@ class LogsElsewhere:
         """Why what tasks log is not read at present, task by task."""
         return [f"task {task}: {reason}" for task, reason in self._unread.items()]
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Write what is new.
 
         What a task logged on a node that is down is read when that is up again; what
         is not read yet when the service is removed goes with it.
 
+        Returns:
+            Whether all nodes have answered, or are known to be down.
+
         Raises:
-            DockerError: The engine or a node does not answer, or a log cannot be read.
+            DockerError: The engine does not answer, or a log cannot be read.
         """
         with self._looking:
             if self._here is None:
@@ -105,19 +112,27 @@ class LogsElsewhere:
                 if len(self._engine.list_nodes()) == 1:
                     self._service = ""
             if not self._service:
-                return
+                return True
             try:
                 tasks = self._engine.list_tasks(self._service)
             except NotFoundError:
-                return
+                return True
             ended = swarm.ended(tasks)
+            has_heard = True
             for task in sorted(tasks, key=lambda each: str(each["CreatedAt"])):
                 is_here = task.get("NodeID", "") in {"", self._here}
                 if is_here or task["ID"] in self._done or not swarm.container_of(task):
                     continue
-                if self._read(task) and task["ID"] in ended:
+                try:
+                    is_read = self._read(task)
+                except EngineUnreachableError as failure:
+                    # The others are on other nodes, most likely.
+                    self._unread[str(task["ID"])] = failure.cause
+                    has_heard = is_read = False
+                if is_read and task["ID"] in ended:
                     self._done.add(task["ID"])
                     self._tasks[task["ID"]].rest()
+            return has_heard
 
     def _read(self, task: Mapping[str, Any]) -> bool:
         """Write what is new of a task; return False if its node is out of reach."""

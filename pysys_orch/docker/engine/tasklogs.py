@@ -21,6 +21,7 @@ _TASK_LABEL = "com.docker.swarm.task.name"
 _SHORT = 8  # characters of an id
 _LOOK_EVERY = 0.5
 _LOOK_SPARING = 4  # times as long as a look took, where that is longer
+_LOOK_AT_LEAST = 5.0
 
 
 class Engine(logs.Engine, elsewhere.Engine, Protocol):
@@ -135,7 +136,8 @@ class ServiceLog:
         deadline = self._clock.instant() + timeout
         try:
             self._look()
-            self._elsewhere.look()
+            if not self._elsewhere.look():
+                return False
             ended = [
                 follower
                 for container, follower in list(self._followers.items())
@@ -185,11 +187,11 @@ class ServiceLog:
             while not self._frozen.is_set():
                 begin = self._clock.instant()
                 with contextlib.suppress(EngineUnreachableError):
-                    # A node may be dead that the swarm still waits for; and of the
-                    # engine itself the other thread hears.
+                    # Of that the other thread hears, too.
                     self._elsewhere.look()
                 now = self._clock.instant()
                 pause = max(_LOOK_EVERY, _LOOK_SPARING * (now - begin))
+                pause = min(pause, _LOOK_AT_LEAST)
                 self._clock.wait_until(now + pause, self._frozen)
         except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
             self._failure = failure
