@@ -239,7 +239,7 @@ class Convergence:
         )
         judged = judge()
         # That is asked for only where it makes a difference.
-        if judged.surplus or judged.running == self._number:
+        if judged.surplus or judged.running >= self._number:
             judged = judge(lost=self._service.lost())
         self._outlook.see(judged, moving=judged.surplus > 0)
         return judged.running == self._number and not judged.surplus
