@@ -84,6 +84,8 @@ class DockerSettings:
             are reached (``dockerPublishedHost``, or the environment variable
             ``PYSYS_ORCH_PUBLISHED_HOST``, which counts for more than a project); empty
             to find out.
+        nodes: Addresses of the engines of a swarm's other nodes, which a manager does
+            not let collect from (``dockerNodes``).
         environment: What the docker client finds in its environment.
         facts: What people may want to know about who made something.
     """
@@ -96,6 +98,7 @@ class DockerSettings:
     retention_days: float = 7.0
     keep: bool = False
     published_host: str = ""
+    nodes: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(repr=False)  # proxies may have passwords
     facts: Mapping[str, str]
 
@@ -131,6 +134,7 @@ _PROPERTIES = {
     "retention_days": "dockerImageRetentionDays",
     "keep": "dockerKeep",
     "published_host": "dockerPublishedHost",
+    "nodes": "dockerNodes",
 }
 
 
@@ -156,7 +160,7 @@ def docker_settings(
         name = _PROPERTIES.get(each.name)
         if name is None:
             continue
-        value = each.default
+        value = "" if each.name == "nodes" else each.default
         try:
             if project is not None:
                 value = project.getProperty(name, value)
@@ -167,6 +171,7 @@ def docker_settings(
             message = f"{name} cannot be read: {failure}"
             raise ConfigError(message) from failure
         values[each.name] = value
+    values["nodes"] = tuple(values["nodes"].replace(",", " ").split())
     found = shutil.which(values["exe"], path=environment.get("PATH"))
     values["exe"] = found or values["exe"]
     return DockerSettings(**values)

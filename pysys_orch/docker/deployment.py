@@ -122,13 +122,21 @@ class Deployment(DockerBelonging):
     def getExternalAddress(
         self, port: int | str, service: str | None = None
     ) -> tuple[str, int]:
-        """Return host and port under which a published port is reached.
+        """Return where a published port is reached from here.
 
         Args:
             port: As for `getExternalPort`.
-            service: As for `getExternalPort`.
+            service: As there.
+
+        Returns:
+            The host's name or address, and the port there.
         """
-        return self.getExternalHost(), self.getExternalPort(port, service)
+        with self.reporting():
+            if service is None:
+                service, port = self._published(str(port))
+            found: tuple[str, int] = self._part(service).getExternalAddress(port)
+            return found
+        return "", 0
 
     def down(self, *, keepVolumes: bool = False) -> None:
         """Remove all of it, as `up` or `deploy` has made it; nothing is waited for.

@@ -74,13 +74,13 @@ def network_of(engine: ApiEngine, container: str) -> Network:
         FaultError: It cannot be entered from here.
     """
     found = engine.inspect_container(container)
-    return Network(require_reach(found, is_local=engine.local), container)
+    return Network(require_reach(found, is_local=engine.is_local), container)
 
 
 def files_of(engine: ApiEngine, container: str) -> Files:
     """Return the files of a container; see `network_of`."""
     found = engine.inspect_container(container)
-    return Files(require_reach(found, is_local=engine.local), container)
+    return Files(require_reach(found, is_local=engine.is_local), container)
 
 
 _HEALERS: Mapping[Action, Callable[[ApiEngine, Remedy], None]] = {

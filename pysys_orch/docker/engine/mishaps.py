@@ -372,7 +372,7 @@ class Squeezed(_Simple):
 
     def _kernel(self, found: Json) -> dict[str, int | None] | None:
         try:
-            pid = require_reach(found, is_local=self._target.engine.local)
+            pid = require_reach(found, is_local=self._target.engine.is_local)
         except (FaultError, ContainerGoneError):
             return None
         return cgroup_limits(pid)
