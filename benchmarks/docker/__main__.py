@@ -26,6 +26,7 @@ from benchmarks.docker import (
     lifecycle,
     logs,
     many,
+    monitor,
     runs,
 )
 from benchmarks.docker.bench import Bench, opened
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "import": imports.run,
     "logs": logs.run,
     "many": many.run,
+    "monitor": monitor.run,
 }
 _PACKAGES = ("pysys", "docker", "testcontainers", "python-on-whales")
 
