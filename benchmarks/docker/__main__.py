@@ -25,6 +25,7 @@ from benchmarks.docker import (
     lifecycle,
     logs,
     many,
+    monitor,
     runs,
 )
 from benchmarks.docker.bench import Bench, opened
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "import": imports.run,
     "logs": logs.run,
     "many": many.run,
+    "monitor": monitor.run,
 }
 _PACKAGES = ("pysys", "docker", "testcontainers", "python-on-whales")
 

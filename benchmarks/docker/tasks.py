@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ from pysys_orch.docker import (
     DockerComposition,
     DockerContainer,
     DockerImage,
+    DockerMonitor,
     DockerService,
     DockerSwarm,
 )
@@ -165,6 +167,24 @@ def many(test: BaseTest, which: str, number: int) -> Figures:
         _clean(parent)
 
 
+def monitor(test: BaseTest, ids: list[str], seconds: float) -> Figures:
+    """Measure the CPU of watching containers; ``samples`` of each were taken."""
+    parent = _parent(test)
+    parent.disablePerformanceReporting = True  # PySys wants each figure once
+    try:
+        watched = [
+            DockerContainer.fromExisting(parent, each, own=False) for each in ids
+        ]
+        begin = time.process_time()
+        monitor = DockerMonitor(parent, watched).start()
+        time.sleep(seconds)
+        spent = time.process_time() - begin
+        samples = min(each["samples"] for each in monitor.getFigures().values())
+        return {"total": spent / seconds * 1000, "samples": samples}
+    finally:
+        _clean(parent)
+
+
 def follow(test: BaseTest, image: str, command: list[str], number: int) -> list[str]:
     """Start containers and log them; return the files that the lines come to."""
     parent = _parent(test)
@@ -195,6 +215,7 @@ TASKS: Mapping[str, Callable[..., Any]] = {
         stack,
         composition,
         many,
+        monitor,
         follow,
         unfollow,
     )

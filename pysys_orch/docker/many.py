@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pysys_orch.docker.helper import DockerHelper, logsOf
 from pysys_orch.docker.parent import Parent
-from pysys_orch.errors import ConfigError, DockerError, OrchError
+from pysys_orch.errors import ConfigError, OrchError
 
 _H = TypeVar("_H", bound=DockerHelper)
+
+_Future = concurrent.futures.Future[bool]
 
 _LISTEN_EVERY = 0.1
 
@@ -39,18 +42,31 @@ def atOnce(
     if concurrency < 1:
         message = f"concurrency has to be 1 or more, got {concurrency}"
         raise ConfigError(message)
+    enough = threading.Event()
+
+    def attempt(helper: _H) -> bool:
+        """Do it, unless that is of no use any more; return whether it was begun."""
+        if enough.is_set():
+            return False
+        try:
+            act(helper)
+        except BaseException:
+            enough.set()  # before this thread takes the next
+            raise
+        return True
+
     with concurrent.futures.ThreadPoolExecutor(
         concurrency, "orch-many", initializer=logsOf(parent)
     ) as pool:
-        futures = [pool.submit(act, each) for each in helpers]
+        futures = [pool.submit(attempt, each) for each in helpers]
         try:
             _wait(parent, futures)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            enough.set()
     _complain(helpers, futures)
 
 
-def _wait(parent: Parent, futures: Sequence[concurrent.futures.Future[object]]) -> None:
+def _wait(parent: Parent, futures: Sequence[_Future]) -> None:
     """Wait until all are done, or one has failed."""
     first = concurrent.futures.FIRST_EXCEPTION
     pending = set(futures)
@@ -61,28 +77,20 @@ def _wait(parent: Parent, futures: Sequence[concurrent.futures.Future[object]]) 
             return
 
 
-def _complain(
-    helpers: Sequence[DockerHelper],
-    futures: Sequence[concurrent.futures.Future[object]],
-) -> None:
+def _complain(helpers: Sequence[DockerHelper], futures: Sequence[_Future]) -> None:
     """Raise what the first of those raised that failed, if any did."""
-    ended = [
-        (helper, each.exception())
+    failed = [
+        (helper, failure)
         for helper, each in zip(helpers, futures, strict=True)
-        if not each.cancelled()
+        if (failure := each.exception()) is not None
     ]
-    failed = [(helper, each) for helper, each in ended if each is not None]
     if not failed:
         return
     helper, failure = failed[0]
     if not isinstance(failure, OrchError):
         raise failure
-    others = len(failed) - 1
-    more = f" (so did {others} others)" if others else ""
-    left = len(helpers) - len(ended)
+    left = sum(each.exception() is None and not each.result() for each in futures)
+    more = f" (so did {len(failed) - 1} others)" if failed[1:] else ""
     rest = f"; {left} were not begun" if left else ""
-    words = f"{helper.displayName}: {failure}{more}{rest}"
-    if isinstance(failure, DockerError):
-        failure.args = (words,)
-        raise failure
-    raise ConfigError(words)
+    failure.args = (f"{helper.displayName}: {failure}{more}{rest}",)
+    raise failure

@@ -125,20 +125,22 @@ def test_a_late_sample_never_shifts_the_later_ones(
     elapsed = tick * interval + late
     after = next_tick(tick, elapsed, interval)
     assert after > tick
-    assert after * interval >= elapsed or math.isclose(after * interval, elapsed)
-    assert after == tick + 1 or (after - 1) * interval < elapsed
+    assert after * interval > elapsed or math.isclose(after * interval, elapsed)
+    skipped = (after - 1) * interval
+    assert after == tick + 1 or skipped < elapsed or math.isclose(skipped, elapsed)
 
 
 @given(st.lists(st.floats(0, 2**40), min_size=1))
 def test_percentiles_are_exact_to_one_per_cent(values: list[float]) -> None:
-    """As many values are not above one as its name says."""
+    """They are values that there were, or very near, and the maximum is one."""
     spread = Spread()
     for each in values:
         spread.add(each)
     found = spread.figures()
     assert found["max"] == max(values)
     for percent in (50, 90, 99):
-        exact = sorted(values)[math.ceil(len(values) * percent / 100) - 1]
+        rank = max(1, int(len(values) * percent / 100 + 0.5))
+        exact = sorted(values)[rank - 1]
         assert found[f"p{percent}"] == pytest.approx(exact, rel=0.01, abs=1)
 
 
