@@ -20,13 +20,14 @@ from pysys_orch.docker import (
     DockerFaults,
     DockerImage,
     DockerNetwork,
+    DockerService,
 )
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.links import cgroup_limits, require_reach
 from pysys_orch.docker.parent import Parent
 from pysys_orch.errors import ContainerGoneError, FaultError
 from tests.conftest import BUSYBOX
-from tests.docker.owned import docker
+from tests.docker.owned import docker, eventually
 from tests.docker.stand_in import EndedError, StandIn, stand_in
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine20]
@@ -373,3 +374,73 @@ def test_a_fault_that_is_not_seen_in_force_is_taken_back(
         ("start", True),
         ("undo", False),
     ]
+
+
+@pytest.mark.usefixtures("swarm")
+def test_tasks_of_a_swarm_are_disturbed_as_others(
+    engine: ApiEngine, faults: DockerFaults, parent: Parent
+) -> None:
+    """One that is killed is the swarm's to replace; its network it cannot leave."""
+    network = DockerNetwork.create(parent, driver="overlay")
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    service = DockerService.fromImage(image, "web").joinNetwork(network)
+    service.run(SLEEP, replicas=2)
+    one, two = (
+        DockerContainer.fromExisting(parent, each.id, own=False)
+        for each in engine.task_containers(service.getName())
+    )
+
+    def reaches() -> bool:
+        networks = two.inspect()["NetworkSettings"]["Networks"]
+        address = networks[network.getName()]["IPAddress"]
+        command = ["docker", "exec", one.getName(), "ping", "-c", "1", "-W", "1"]
+        done = subprocess.run([*command, address], capture_output=True, check=False)
+        return not done.returncode
+
+    assert reaches()
+    with faults.partition(one, two):
+        assert not reaches()
+    assert reaches()
+    with faults.slow(one, 1.5, to=two):
+        assert not reaches()
+    assert reaches()
+    with faults.disconnect(one, network):
+        assert not reaches()
+    assert reaches()
+    with faults.kill(one) as fault:
+        assert not in_force(fault)
+    assert one.getState() in {"exited", "removed"}
+
+
+@pytest.mark.usefixtures("swarm")
+def test_a_task_is_not_taken_where_it_cannot_be_brought_back(
+    engine: ApiEngine, faults: DockerFaults, parent: Parent
+) -> None:
+    """The test is told before anything has happened."""
+    name = f"others-{os.getpid()}-swarm"
+    docker("network", "create", "--driver", "overlay", name)
+    service = f"{name}-web"
+    options = ("--name", service, "--network", name, "--detach")
+    docker("service", "create", *options, BUSYBOX, *SLEEP)
+    try:
+        found = eventually(
+            lambda: engine.task_containers(service), what="the task has a container"
+        )
+        web = DockerContainer.fromExisting(parent, found[0].id, own=False)
+        with pytest.raises(EndedError, match="use partition, or make the network"):
+            faults.disconnect(web, name).start()
+        assert name in web.inspect()["NetworkSettings"]["Networks"]
+    finally:
+        docker("service", "rm", service)
+        eventually(
+            lambda: not engine.task_containers(service), what="the service is gone"
+        )
+        eventually(lambda: _is_removed(name), what="the network is removed")
+
+
+def _is_removed(network: str) -> bool:
+    try:
+        docker("network", "rm", network)
+    except subprocess.CalledProcessError as failure:
+        return "not found" in str(failure.stderr)
+    return True

@@ -78,6 +78,11 @@ def _is_of(pid: int, container: str) -> bool:
         return False
 
 
+def ip_versions() -> tuple[int, ...]:
+    """Return the versions of IP that this machine's kernel has."""
+    return (4, 6) if Path("/proc/net/if_inet6").exists() else (4,)
+
+
 def cgroup_limits(pid: int) -> dict[str, int | None] | None:
     """Return the limits that the kernel has for a process; None if unreadable.
 

@@ -21,7 +21,12 @@ from pysys_orch.docker.engine.fault import (
     plan_squeeze,
 )
 from pysys_orch.docker.engine.healing import files_of, network_of
-from pysys_orch.docker.engine.links import Delay, cgroup_limits, require_reach
+from pysys_orch.docker.engine.links import (
+    Delay,
+    cgroup_limits,
+    ip_versions,
+    require_reach,
+)
 from pysys_orch.docker.engine.rules import Chain, addresses_of, cutting, queueing
 from pysys_orch.errors import ConfigError, ContainerGoneError, FaultError, NotFoundError
 from pysys_orch.inputs import nearest
@@ -454,7 +459,7 @@ class Slow(_Simple):
             for each in self._to:
                 known = [each] if isinstance(each, str) else _addresses(each)
                 addresses += known
-        self._chain = queueing(self._name, self._queue, addresses)
+        self._chain = queueing(self._name, self._queue, addresses, ip_versions())
         network_of(self._target.engine, self._target.container)
         remedy = self._remedy(Action.RULES, **self._chain.as_json())
         claims = [

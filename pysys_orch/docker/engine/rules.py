@@ -92,7 +92,12 @@ def cutting(name: str, addresses: Iterable[str]) -> Chain:
     return Chain(table="filter", name=name, hooks=("INPUT", "OUTPUT"), rules=rules)
 
 
-def queueing(name: str, number: int, addresses: Iterable[str] | None) -> Chain:
+def queueing(
+    name: str,
+    number: int,
+    addresses: Iterable[str] | None,
+    versions: Iterable[int] = tuple(PROGRAMS),
+) -> Chain:
     """Return the chain that hands what a container sends to a queue.
 
     Where nobody listens to the queue, packets pass as if there were no chain.
@@ -101,11 +106,12 @@ def queueing(name: str, number: int, addresses: Iterable[str] | None) -> Chain:
         name: The name of the chain.
         number: That of the queue.
         addresses: Whom it has to be sent to; None is everybody but itself.
+        versions: Those of IP that there are.
     """
     target = f"-j NFQUEUE --queue-num {number} --queue-bypass"
     rules: dict[int, list[str]] = {}
     if addresses is None:
-        rules = {version: [f"! -o lo {target}"] for version in PROGRAMS}
+        rules = {version: [f"! -o lo {target}"] for version in versions}
     else:
         for address in addresses:
             version = ipaddress.ip_address(address).version

@@ -1,0 +1,236 @@
+"""What faults decide, without an engine."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pysys_orch.docker.engine.delaying import Shaper
+from pysys_orch.docker.engine.fault import (
+    UNLIMITED_BYTES,
+    Action,
+    Claim,
+    Link,
+    Remedy,
+    bits_of,
+    bytes_of,
+    endpoint_of,
+    plan_squeeze,
+    seconds_of,
+)
+from pysys_orch.docker.engine.rules import Chain, addresses_of, cutting, queueing
+from pysys_orch.errors import ConfigError
+
+LINKS = st.builds(
+    lambda delay, part, loss, rate: Link(
+        delay=delay, jitter=delay * part, loss=loss, rate=rate
+    ),
+    st.floats(0.001, 10),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.none() | st.floats(1e3, 1e9),
+)
+PACKETS = st.lists(st.tuples(st.floats(0, 1), st.integers(20, 65_000)), max_size=50)
+
+
+@given(link=LINKS, packets=PACKETS)
+def test_packets_are_late_by_what_was_asked_and_stay_in_order(
+    link: Link, packets: list[tuple[float, int]]
+) -> None:
+    """None goes on before its time, nor before one that came earlier."""
+    shaper = Shaper(link, random.Random(1))
+    now = last = 0.0
+    for pause, size in packets:
+        now += pause
+        due = shaper.due(size, now)
+        if due is None:
+            assert link.loss > 0
+            continue
+        assert due >= last
+        assert due >= now + link.delay - link.jitter
+        if link.rate is None:
+            assert due <= now + link.delay + link.jitter + 1e-6 or due == last
+        last = due
+
+
+@given(rate=st.floats(1e3, 1e9), sizes=st.lists(st.integers(20, 65_000), min_size=1))
+def test_a_rate_is_never_exceeded(rate: float, sizes: list[int]) -> None:
+    """What comes at once takes as long as it has bits."""
+    shaper = Shaper(Link(rate=rate), random.Random(1))
+    dues = [shaper.due(size, 0.0) for size in sizes]
+    assert dues[-1] == pytest.approx(sum(sizes) * 8 / rate)
+
+
+def test_as_many_are_lost_as_was_asked_the_same_each_time() -> None:
+    """A seed has the same packets lost."""
+
+    def lost(seed: int) -> list[bool]:
+        shaper = Shaper(Link(loss=0.25), random.Random(seed))
+        return [shaper.due(100, 0.0) is None for _ in range(10_000)]
+
+    assert lost(1) == lost(1)
+    assert lost(1) != lost(2)
+    assert 2_300 < sum(lost(1)) < 2_700
+
+
+HOSTS: dict[str, tuple[dict[str, Any], int, dict[str, Any], dict[str, Any]]] = {
+    "none": (
+        {"NanoCpus": 0, "CpuQuota": 0, "CpuPeriod": 0, "Memory": 0, "MemorySwap": 0},
+        1,
+        {"CpuQuota": 50_000, "Memory": 2**25, "MemorySwap": 2**25},
+        {"CpuQuota": -1, "Memory": UNLIMITED_BYTES, "MemorySwap": UNLIMITED_BYTES},
+    ),
+    "none, second cgroups": (
+        {},
+        2,
+        {"CpuQuota": 50_000, "Memory": 2**25, "MemorySwap": 2**25},
+        {"CpuQuota": -1, "Memory": UNLIMITED_BYTES, "MemorySwap": -1},
+    ),
+    "cpus": (
+        {"NanoCpus": 1_500_000_000, "Memory": 2**26, "MemorySwap": 2**27},
+        1,
+        {"NanoCpus": 500_000_000, "Memory": 2**25, "MemorySwap": 2**25},
+        {"NanoCpus": 1_500_000_000, "Memory": 2**26, "MemorySwap": 2**27},
+    ),
+    "quota": (
+        {"CpuQuota": 20_000, "CpuPeriod": 50_000, "Memory": 2**26, "MemorySwap": -1},
+        1,
+        {"CpuQuota": 25_000, "Memory": 2**25, "MemorySwap": -1},
+        {"CpuQuota": 20_000, "Memory": 2**26, "MemorySwap": -1},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTS)
+def test_a_squeeze_changes_what_a_container_has_and_gives_it_back(case: str) -> None:
+    """In the way that engines do not refuse."""
+    host, cgroups, limits, former = HOSTS[case]
+    found = plan_squeeze(host, cpus=0.5, memory=2**25, cgroups=cgroups)
+    assert (found.limits, found.former) == (limits, former)
+
+
+def test_a_squeeze_leaves_what_is_not_asked_for() -> None:
+    """Neither limit is one of the other."""
+    assert plan_squeeze({}, cpus=1, memory=None, cgroups=1).limits == {
+        "CpuQuota": 100_000
+    }
+    found = plan_squeeze({}, cpus=None, memory=2**25, cgroups=1)
+    assert set(found.limits) == {"Memory", "MemorySwap"}
+
+
+@pytest.mark.parametrize(("cpus", "memory"), [(0, None), (-1, None), (None, 0)])
+def test_a_squeeze_to_nothing_is_refused(
+    cpus: float | None, memory: int | None
+) -> None:
+    """An engine would take 0 for no change."""
+    with pytest.raises(ConfigError, match="is at least"):
+        plan_squeeze({}, cpus=cpus, memory=memory, cgroups=1)
+
+
+def test_a_container_joins_again_as_it_had_joined() -> None:
+    """Without the alias that an engine gives it anyway."""
+    endpoint = {
+        "IPAMConfig": {"IPv4Address": "10.0.0.7"},
+        "Aliases": ["web", "0123456789ab"],
+        "Links": None,
+        "IPAddress": "10.0.0.7",
+        "EndpointID": "e",
+    }
+    assert endpoint_of("0123456789abcdef", endpoint) == {
+        "IPAMConfig": {"IPv4Address": "10.0.0.7"},
+        "Aliases": ["web"],
+    }
+    assert endpoint_of("0123456789abcdef", {"Aliases": None}) == {}
+
+
+def test_a_remedy_survives_a_line_of_json() -> None:
+    """Whoever reads it can do what was meant."""
+    chain = queueing("po-1", 7, ["10.0.0.1"])
+    remedy = Remedy(action=Action.RULES, container="c", details=chain.as_json())
+    assert Remedy.of(json.loads(json.dumps(remedy.as_json()))) == remedy
+    assert Chain.of(remedy.details).end() == chain.end()
+
+
+def test_claims_clash_on_one_container_and_one_part_of_it() -> None:
+    """All of it clashes with each part."""
+
+    def claim(part: str = "", container: str = "c", kind: str = "link") -> Claim:
+        return Claim(kind=kind, container=container, part=part)
+
+    assert claim("a").clashes(claim("a"))
+    assert claim("a").clashes(claim())
+    assert claim().clashes(claim("a"))
+    assert not claim("a").clashes(claim("b"))
+    assert not claim().clashes(claim(container="d"))
+    assert not claim().clashes(claim(kind="pause"))
+
+
+def test_a_cut_is_of_both_directions_and_both_versions() -> None:
+    """As the program reads it."""
+    chain = cutting("po-1", ["10.0.0.1", "fd00::1"])
+    assert chain.begin(4) == (
+        "*filter\n:po-1 - [0:0]\n"
+        "-A po-1 -s 10.0.0.1 -j DROP\n-A po-1 -d 10.0.0.1 -j DROP\n"
+        "-I INPUT -j po-1\n-I OUTPUT -j po-1\nCOMMIT\n"
+    )
+    assert "-A po-1 -s fd00::1 -j DROP" in chain.begin(6)
+    assert chain.end() == (
+        "*filter\n-D INPUT -j po-1\n-D OUTPUT -j po-1\n-F po-1\n-X po-1\nCOMMIT\n"
+    )
+
+
+def test_a_chain_is_whole_when_all_of_it_is_said() -> None:
+    """Half of it is not in force, and is there to be taken away."""
+    chain = cutting("po-1", ["10.0.0.1"])
+    whole = (
+        "*filter\n:INPUT ACCEPT [0:0]\n:po-1 - [0:0]\n-A INPUT -j po-1\n"
+        "-A OUTPUT -j po-1\n-A po-1 -s 10.0.0.1/32 -j DROP\n"
+        "-A po-1 -d 10.0.0.1/32 -j DROP\nCOMMIT\n"
+    )
+    assert chain.is_whole_in(whole, 4)
+    for line in ("-A OUTPUT -j po-1\n", "-A po-1 -s 10.0.0.1/32 -j DROP\n"):
+        half = whole.replace(line, "")
+        assert not chain.is_whole_in(half, 4)
+        assert chain.is_in(half)
+    assert not chain.is_in(whole.replace("po-1 ", "po-11 "))
+
+
+def test_addresses_are_those_of_all_networks() -> None:
+    """Of both versions, and none where there is none."""
+    networks = {
+        "a": {"IPAddress": "10.0.0.1", "GlobalIPv6Address": "fd00::1"},
+        "b": {"IPAddress": "", "GlobalIPv6Address": ""},
+    }
+    found = {"NetworkSettings": {"Networks": networks}}
+    assert addresses_of(found) == ("10.0.0.1", "fd00::1")
+    assert addresses_of({"NetworkSettings": {"Networks": None}}) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (seconds_of("d", "200ms"), 0.2),
+        (seconds_of("d", 2), 2.0),
+        (bits_of("1mbit"), 1e6),
+        (bits_of("1.5 Gbit/s"), 1.5e9),
+        (bits_of(64), 64.0),
+        (bytes_of("64m"), 2**26),
+        (bytes_of("1GiB"), 2**30),
+        (bytes_of(7), 7),
+    ],
+)
+def test_amounts_are_what_people_write(found: float, expected: float) -> None:
+    """With a unit, or without."""
+    assert found == expected
+
+
+@pytest.mark.parametrize("said", ["", "fast", "-1mbit", "1mb", 0, -1])
+def test_a_rate_that_is_none_is_refused(said: float | str) -> None:
+    """And the message says what would be one."""
+    with pytest.raises(ConfigError, match="1mbit, got"):
+        bits_of(said)
