@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.engine.networks import network_options
+from pysys_orch.docker.engine.networks import NO_POOL_OF_SWARM, network_options
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.running import RunningContainer
 from pysys_orch.docker.session import Session
-from pysys_orch.errors import ConfigError, DockerError, EngineAnswerError, NotFoundError
+from pysys_orch.errors import (
+    ConfigError,
+    DockerError,
+    EngineAnswerError,
+    NotFoundError,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from pysys_orch.docker.engine.client import ApiEngine
+
+_ALLOCATION_TIMEOUT = 5.0  # it takes a swarm some milliseconds
 
 
 class DockerNetwork(DockerBelonging):
@@ -88,9 +100,13 @@ class DockerNetwork(DockerBelonging):
             network._name = name
             session.belongings(parent).add(network)
             labels = session.labels(parent)
-            session.with_room(
-                engine, lambda: engine.create_network(name, labels, options)
-            )
+
+            def make() -> None:
+                engine.create_network(name, labels, options)
+                if swarming:
+                    network._requireAddresses(engine)
+
+            session.with_room(engine, make)
         return network
 
     @classmethod
@@ -208,6 +224,26 @@ class DockerNetwork(DockerBelonging):
                 engine.disconnect_network(self._name, name, force=True)
 
     # Inside ------------------------------------------------------------------------
+
+    def _requireAddresses(self, engine: ApiEngine) -> None:
+        """Wait until a swarm has given it a subnet, which it does after the creation.
+
+        Raises:
+            DockerError: It has none left; the network is gone again.
+        """
+        try:
+            ready.wait_for(
+                lambda: (engine.inspect_network(self._name)["IPAM"]["Config"]) or None,
+                what=f"network {self._name} has a subnet",
+                timeout=_ALLOCATION_TIMEOUT,
+                clock=Session.of(self.parent).clock,
+                pause=self.parent.pollWait,
+                alive=lambda: None,
+            )
+        except WaitTimeoutError:
+            engine.remove(Resource(kind=Kind.NETWORK, id=self._name, name=self._name))
+            message = f"{NO_POOL_OF_SWARM} for network {self._name}"
+            raise DockerError(message) from None
 
     def _pool(self, key: str) -> str:
         pools = (self.inspect().get("IPAM") or {}).get("Config") or []

@@ -41,6 +41,17 @@ class PrivateEngine:
         """Stop it, and what runs on it."""
         self._script("engine", "stop")
 
+    def docker(self, *arguments: str) -> None:
+        """Run a docker command on it."""
+        environment = {**os.environ, **self.environment}
+        subprocess.run(
+            ["docker", *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=60,
+        )
+
     def provide_busybox(self) -> None:
         """Give it the image that most tests run in."""
         image = "pysys-orch-test/busybox:1"

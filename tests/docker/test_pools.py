@@ -27,6 +27,11 @@ services:
     image: {BUSYBOX}
     command: sleep 600
 """
+#: Room for two, of which one is the swarm's own.
+TWO_OVERLAYS = (
+    *("--listen-addr=127.0.0.1:2377", "--advertise-addr=127.0.0.1"),
+    *("--default-addr-pool=10.214.0.0/27", "--default-addr-pool-mask-length=28"),
+)
 UP = "self.docker.composition('compose.yml').up(extraArgs=['--pull=never'])"
 
 
@@ -87,6 +92,29 @@ def test_what_a_dead_run_left_makes_room(
     result = run(tmp_path, cramped, body)
     assert (result.outcome, result.reason) == ("PASSED", "")
     assert left.isdisjoint(each.resource.name for each in full.listing())
+
+
+@pytest.mark.docker
+def test_a_swarm_s_addresses_are_made_room_for_too(
+    cramped: PrivateEngine, full: ApiEngine, tmp_path: Path
+) -> None:
+    """It says nothing when it has none: the network is there, and of no use."""
+    cramped.docker("swarm", "init", *TWO_OVERLAYS)
+    try:
+        with passing_owner() as owner:
+            labels = owner_labels(owner, test_id="t", lease=300, facts={}, keep=False)
+            for number in range(2):  # the swarm's own one takes another
+                name = resource_name(owner, "t", "network", number)
+                options = {"Driver": "overlay", "Attachable": True}
+                full.create_network(name, labels, options)
+        body = """
+            network = self.docker.network(driver='overlay')
+            self.docker.container('{}', network=network).run(['true'], foreground=True)
+        """
+        result = run(tmp_path, cramped, body.format(BUSYBOX))
+        assert (result.outcome, result.reason) == ("PASSED", "")
+    finally:
+        cramped.docker("swarm", "leave", "--force")
 
 
 @pytest.mark.docker

@@ -13,6 +13,9 @@ from typing import Any
 from pysys_orch.docker.engine.model import Found, Kind
 from pysys_orch.docker.engine.ownership import OWNER_LABEL, Owner, owner_of
 
+#: What is said here of a swarm, which says nothing, when it has no subnet left.
+NO_POOL_OF_SWARM = "the swarm has no available address pool"
+
 # What engines say, their swarms included, when no subnet is left.
 _EXHAUSTED = re.compile(
     r"non-overlapping IPv[46] address pool|predefined address pools have been fully"
