@@ -51,6 +51,7 @@ _BIND = 1
 _COPY_PACKET = 2
 _WHOLE = 0xFFFF
 _DROP = 0
+_PRIORITY = -20
 _MOST_PACKETS = 50_000
 _BUFFER_BYTES = 32 * 2**20
 _FORCED_BUFFER = 33
@@ -204,6 +205,8 @@ def main(task: Mapping[str, Any]) -> None:
     """Do what *task* says, until its run says no more, or is dead."""
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)  # on a busy machine, too
     link = Link(**task["link"])
     generator = random.Random(link.seed)  # noqa: S311 -- not for secrets
     clock = SystemClock()
