@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import socket
 import statistics
@@ -77,7 +78,7 @@ def address(container: DockerContainer) -> str:
 def connect_time(container: DockerContainer) -> float:
     """Return how long it takes to connect from here: the median of some."""
     times = []
-    for _ in range(5):
+    for _ in range(11):
         begin = time.monotonic()
         with socket.create_connection((address(container), 80), timeout=10):
             times.append(time.monotonic() - begin)
@@ -110,9 +111,9 @@ def reaches(client: DockerContainer, server: DockerContainer) -> bool:
 
 def round_trip(client: DockerContainer, server: DockerContainer) -> float:
     """Return the median time of a ping from one container to another."""
-    said = inside(client, "ping", "-c", "5", "-i", "0.05", address(server)).stdout
+    said = inside(client, "ping", "-c", "11", "-i", "0.05", address(server)).stdout
     times = [float(each) for each in re.findall(r"time=([\d.]+) ms", said)]
-    assert len(times) == 5, said
+    assert len(times) == 11, said
     return statistics.median(times) / 1000
 
 
@@ -174,6 +175,54 @@ def test_a_link_has_no_more_than_its_rate(
         lasted = time.monotonic() - begin
     assert size >= 250_000
     assert lasted == pytest.approx(2.08, rel=0.1)  # headers included
+
+
+def test_a_slow_link_is_not_a_thin_one(
+    faults: DockerFaults, network: DockerNetwork
+) -> None:
+    """Much can be under way: TCP does not take what is late for what is not sent."""
+    server = serve(network, "server")
+    inside(server, "sh", "-c", "head -c 5000000 /dev/zero >/www/large")
+    with faults.slow(server, "50ms"):
+        begin = time.monotonic()
+        with socket.create_connection((address(server), 80), timeout=30) as reader:
+            reader.sendall(b"GET /large HTTP/1.0\r\n\r\n")
+            size = sum(len(data) for data in iter(lambda: reader.recv(65536), b""))
+        lasted = time.monotonic() - begin
+    assert size >= 5_000_000
+    assert lasted < 8  # a second or less, if nobody else is busy
+
+
+def test_faults_are_of_both_versions_of_ip(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """A partition cuts both, and a slow link delays both."""
+    name = f"orch-six-{os.getpid()}"
+    subnet = f"fd00:{os.getpid() & 0xFFFF:x}::/64"
+    docker("network", "create", "--ipv6", "--subnet", subnet, name)
+    try:
+        options = ("--network", name)
+        one, two = (
+            started(parent, each, "sleep", "600", options=options) for each in "12"
+        )
+
+        def reached(client: DockerContainer, server: DockerContainer) -> float | None:
+            found = server.inspect()["NetworkSettings"]["Networks"][name]
+            command = ("ping", "-6", "-c", "3", "-W", "2", found["GlobalIPv6Address"])
+            times = re.findall(r"time=([\d.]+) ms", inside(client, *command).stdout)
+            return statistics.median(map(float, times)) / 1000 if times else None
+
+        eventually(lambda: reached(one, two), what="the address is usable")
+        with faults.slow(one, 0.2):
+            assert reached(two, one) == pytest.approx(0.2, rel=0.1)
+            assert reached(one, two) == pytest.approx(0.2, rel=0.1)
+        with faults.partition(one, two):
+            assert reached(one, two) is None
+        assert reached(one, two)
+    finally:
+        for each in (one, two):
+            docker("rm", "--force", each.getName())
+        docker("network", "rm", name)
 
 
 def tail(most: int, *, number: int, chance: float) -> float:

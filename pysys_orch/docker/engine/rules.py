@@ -15,6 +15,12 @@ from typing import Any
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 
 
+_SIX = 6
+
+#: The mark of packets that have been through a queue.
+SENT_MARK = 0x706F
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """A chain of rules in one network namespace.
@@ -116,6 +122,11 @@ def queueing(
         for address in addresses:
             version = ipaddress.ip_address(address).version
             rules.setdefault(version, []).append(f"-d {address} {target}")
+    if addresses is None and _SIX in rules:
+        # By these, neighbours find each other, and no route leads to them.
+        rules[_SIX][:0] = [f"-d {each} -j RETURN" for each in ("fe80::/10", "ff00::/8")]
+    for each in rules.values():
+        each.insert(0, f"-m mark --mark {SENT_MARK:#x} -j RETURN")
     return Chain(table="mangle", name=name, hooks=("POSTROUTING",), rules=rules)
 
 
