@@ -30,7 +30,7 @@ CONNECTION_ERRORS = (OSError, EOFError, http.client.HTTPException)
 
 _READ_SIZE = 65536
 _MOST_COSTLY_CONNECTS = 5  # OpenSSH turns away some from the tenth on
-_MOST_KEPT = 8
+_MOST_KEPT = 16  # more threads than a run commonly has busy with one engine
 
 
 class Response(Protocol):
