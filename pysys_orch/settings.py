@@ -77,6 +77,8 @@ class DockerSettings:
         retention_days: Days for which an image is kept after its last use
             (``dockerImageRetentionDays``).
         keep: Whether what a failed test made is kept for debugging (``dockerKeep``).
+        nodes: Addresses of the engines of a swarm's other nodes, which a manager does
+            not let collect from (``dockerNodes``).
         environment: What the docker client finds in its environment.
         facts: What people may want to know about who made something.
     """
@@ -88,6 +90,7 @@ class DockerSettings:
     lease: float = 300.0
     retention_days: float = 7.0
     keep: bool = False
+    nodes: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(repr=False)  # proxies may have passwords
     facts: Mapping[str, str]
 
@@ -116,6 +119,7 @@ _PROPERTIES = {
     "lease": "dockerLeaseSecs",
     "retention_days": "dockerImageRetentionDays",
     "keep": "dockerKeep",
+    "nodes": "dockerNodes",
 }
 
 
@@ -137,7 +141,7 @@ def docker_settings(
         name = _PROPERTIES.get(each.name)
         if name is None:
             continue
-        value = each.default
+        value = "" if each.name == "nodes" else each.default
         try:
             if project is not None:
                 value = project.getProperty(name, value)
@@ -147,6 +151,7 @@ def docker_settings(
             message = f"{name} cannot be read: {failure}"
             raise ConfigError(message) from failure
         values[each.name] = value
+    values["nodes"] = tuple(values["nodes"].replace(",", " ").split())
     found = shutil.which(values["exe"], path=environment.get("PATH"))
     values["exe"] = found or values["exe"]
     return DockerSettings(**values)

@@ -73,6 +73,7 @@ def test_without_a_project_the_defaults_hold() -> None:
     assert settings.lease == 300
     assert settings.retention_days == 7
     assert settings.keep is False
+    assert settings.nodes == ()
     assert settings.exe == "docker"
 
 
@@ -87,6 +88,7 @@ def test_a_project_sets_each_of_them() -> None:
                 "dockerLeaseSecs": "60",
                 "dockerImageRetentionDays": "0",
                 "dockerKeep": "true",
+                "dockerNodes": "tcp://b:2375, tcp://c:2375",
             }
         )
     )
@@ -95,6 +97,7 @@ def test_a_project_sets_each_of_them() -> None:
     assert settings.lease == 60
     assert settings.retention_days == 0
     assert settings.keep is True
+    assert settings.nodes == ("tcp://b:2375", "tcp://c:2375")
 
 
 def test_an_argument_of_the_run_counts_more_than_the_project() -> None:

@@ -102,14 +102,19 @@ class Observed:
 
     def last_words(self, task: Mapping[str, Any] | None) -> str:
         """Return what the container of a task logged last, as the end of a sentence."""
+        from pysys_orch.docker.engine.elsewhere import last_lines_of_task
         from pysys_orch.docker.engine.logs import last_lines
 
         container = "" if task is None else swarm.container_of(task)
-        if not container:
+        if task is None or not container:
             return ""
         try:
-            lines = last_lines(self._engine, self._engine.inspect_container(container))
-        except DockerError:  # it is on another node, or gone already
+            try:
+                found = self._engine.inspect_container(container)
+                lines = last_lines(self._engine, found)
+            except NotFoundError:  # it is on another node
+                lines = last_lines_of_task(self._engine, task)
+        except DockerError:  # it is gone already, or its node is down
             return ""
         return ready.quoted(lines)
 
@@ -233,7 +238,8 @@ class Convergence:
             strict=self._strict,
         )
         judged = judge()
-        if judged.surplus:
+        # That is asked for only where it makes a difference.
+        if judged.surplus or judged.running >= self._number:
             judged = judge(lost=self._service.lost())
         self._outlook.see(judged, moving=judged.surplus > 0)
         return judged.running == self._number and not judged.surplus

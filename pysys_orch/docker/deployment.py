@@ -113,6 +113,25 @@ class Deployment(DockerBelonging):
             return found
         return 0
 
+    def getExternalAddress(
+        self, port: int | str, service: str | None = None
+    ) -> tuple[str, int]:
+        """Return where a published port is reached from here.
+
+        Args:
+            port: As for `getExternalPort`.
+            service: As there.
+
+        Returns:
+            The host's name or address, and the port there.
+        """
+        with self.reporting():
+            if service is None:
+                service, port = self._published(str(port))
+            found: tuple[str, int] = self._part(service).getExternalAddress(port)
+            return found
+        return "", 0
+
     def down(self, *, keepVolumes: bool = False) -> None:
         """Remove all of it, as `up` or `deploy` has made it; nothing is waited for.
 

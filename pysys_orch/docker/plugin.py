@@ -42,6 +42,8 @@ class DockerRunnerPlugin:
     * ``dockerKeep`` (false): whether to keep what a failed test made
     * ``dockerLeaseSecs`` (300): how long this run counts as alive, without a sign of
       life, for others that share its engine but not its kernel
+    * ``dockerNodes``: addresses of the engines of a swarm's other nodes, such as
+      ``tcp://node2:2376``, from where the run's things are removed, too
     * ``dockerComposeExe``: path of the compose program; by default the docker client's
       plugin, else ``docker-compose``
     * ``dockerStrictSubstitutions`` (false): whether a substitution in a compose file

@@ -79,16 +79,27 @@ class Running(DockerBelonging):
             port: The port inside the container, exposed by `exposePort`.
 
         Returns:
-            The port on the host's loopback.
+            The port on the host's loopback; of an engine elsewhere, and of a service,
+            at the address that `getExternalAddress` tells.
         """
         with self.reporting():
-            key = checked(lambda: port_key(port))
-            return self._waitFor(
-                lambda: self._published(key),
-                what=f"port {key} of {self.displayName} is published",
-                timeout=10,
-            )
+            return self._waitForAddress(port)[1]
         return 0
+
+    def getExternalAddress(self, port: int | str) -> tuple[str, int]:
+        """Return where a port inside the container is reached from here.
+
+        Ask again after a restart: the engine then chooses another one.
+
+        Args:
+            port: The port inside the container, exposed by `exposePort`.
+
+        Returns:
+            The host's name or address, and the port there.
+        """
+        with self.reporting():
+            return self._waitForAddress(port)
+        return "", 0
 
     def log(self, logfile: str, **kwargs: Any) -> Self:
         """Stream its output live to two files, from the first line on.
@@ -183,13 +194,21 @@ class Running(DockerBelonging):
         """Return what raises, while somebody waits, once waiting is in vain."""
         raise NotImplementedError
 
-    def _published(self, key: str) -> int | None:
-        """Return the port of the host for ``8000/tcp``, or None if there is none yet.
+    def _address(self, key: str) -> tuple[str, int] | None:
+        """Return where ``8000/tcp`` is reached from here, or None if it is not yet.
 
         Raises:
             ConfigError: It was never exposed.
         """
         raise NotImplementedError
+
+    def _waitForAddress(self, port: int | str) -> tuple[str, int]:
+        key = checked(lambda: port_key(port))
+        return self._waitFor(
+            lambda: self._address(key),
+            what=f"port {key} of {self.displayName} is published",
+            timeout=10,
+        )
 
     def _listens(self, key: str, number: int) -> bool:
         """Return whether somebody accepts connections on a port inside."""
@@ -276,10 +295,10 @@ class Running(DockerBelonging):
     ) -> bool | None:
         import requests
 
-        port = self._published(key)
-        if port is None:
+        address = self._address(key)
+        if address is None:
             return None
-        url = f"http://{self._engine().host}:{port}/{path.lstrip('/')}"
+        url = f"http://{address[0]}:{address[1]}/{path.lstrip('/')}"
         try:
             with requests.Session() as session:
                 session.trust_env = False  # a proxy has no business between us
@@ -691,7 +710,7 @@ class RunningContainer(Running):
 
         return last_lines(self._engine(), self._inspect())
 
-    def _published(self, key: str) -> int | None:
+    def _address(self, key: str) -> tuple[str, int] | None:
         found = self._inspect()
         asked = (found["HostConfig"].get("PortBindings") or {}).keys()
         if key not in asked and not found["HostConfig"].get("PublishAllPorts"):
@@ -702,7 +721,7 @@ class RunningContainer(Running):
             raise ConfigError(message)
         bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
         ports = [int(each["HostPort"]) for each in bindings if each.get("HostPort")]
-        return ports[0] if ports else None
+        return (self._engine().host, ports[0]) if ports else None
 
     def _explained(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the state of an inspection, once the engine knows why it ended.
@@ -802,7 +821,7 @@ class RunningContainer(Running):
         if listens(engine, found, key, number):
             return True
         if not engine.local:
-            self._published(key)
+            self._address(key)
         return False
 
     def _openLog(self, out: Path, err: Path) -> Log:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.convergence import Before, Convergence, Ending, Observed
 from pysys_orch.docker.engine import ready, swarm
-from pysys_orch.docker.engine.command import chosen_name
+from pysys_orch.docker.engine.command import chosen_name, port_key
 from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
-from pysys_orch.docker.helper import allocateFiles, fileName, reserveFile
+from pysys_orch.docker.helper import allocateFiles, checked, fileName, reserveFile
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared, roleOf
@@ -27,6 +27,7 @@ from pysys_orch.errors import (
     ConflictError,
     ContainerGoneError,
     EngineAnswerError,
+    EngineUnreachableError,
     NotFoundError,
     WaitTimeoutError,
 )
@@ -53,8 +54,10 @@ class DockerService(Prepared):
     wait has a time limit, ends early when the run is aborted or when the service's
     tasks fail again and again, and says why they do.
 
-    What is logged, and listens, in tasks on other nodes of the swarm is neither read
-    nor reached.
+    On a swarm of several nodes the engine is a manager's. What tasks log on other nodes
+    is read through it, and is half a second late; their ports are reached where they
+    are published. The containers themselves are out of its reach, and end in their own
+    time when the service is removed.
 
     Args:
         displayName: What to call it in logs and in the names of files; also becomes
@@ -280,6 +283,31 @@ class DockerService(Prepared):
 
     # What it is doing -----------------------------------------------------------------
 
+    def getExternalAddress(
+        self, port: int | str, slot: int | None = None
+    ) -> tuple[str, int]:
+        """Return where a port inside a task is reached from here.
+
+        Ask again after the task was replaced.
+
+        Args:
+            port: The port inside, exposed by `exposePort`.
+            slot: Which of the replicas, from 1; by default the first that runs.
+
+        Returns:
+            The name or address of the node that the task is on, as the swarm knows it,
+            and the port there.
+        """
+        with self.reporting():
+            key = checked(lambda: port_key(port))
+            which = "" if slot is None else f" in replica {slot}"
+            return self._waitFor(
+                lambda: self._address(key, slot),
+                what=f"port {key} of {self.displayName} is published{which}",
+                timeout=10,
+            )
+        return "", 0
+
     def inspect(self) -> dict[str, Any]:
         """Return all that the swarm knows about it, as ``docker inspect`` shows it."""
         with self.reporting():
@@ -393,8 +421,6 @@ class DockerService(Prepared):
 
     def leaveEvidence(self, folder: Path) -> None:
         """Write its inspection, its tasks and their logs into *folder*."""
-        from pysys_orch.docker.engine.logs import read_log
-
         engine = self.engineInUse()
         if engine is None or not (self.resources() or self._service):
             return
@@ -407,16 +433,8 @@ class DockerService(Prepared):
             tasks = engine.list_tasks(self._service)
             write_json(folder / f"{stem}.tasks.json", without_userinfo(tasks))
             for each in () if self._followers else tasks:
-                with contextlib.suppress(NotFoundError):
-                    found = engine.inspect_container(swarm.container_of(each) or "-")
-                    name = f"{stem}.{each.get('Slot', '')}.{each['ID'][:8]}"
-                    read_log(
-                        engine,
-                        str(found["Id"]),
-                        framed=not found["Config"]["Tty"],
-                        out=reserveFile(folder, name, ".out"),
-                        err=reserveFile(folder, name, ".err"),
-                    )
+                name = f"{stem}.{each.get('Slot', '')}.{each['ID'][:8]}"
+                self._leaveLog(engine, each, folder, name)
 
     def end(self) -> None:
         """Kill its tasks if their log is being read, and read that to its end."""
@@ -438,6 +456,32 @@ class DockerService(Prepared):
             part.detach()
 
     # Inside ---------------------------------------------------------------------------
+
+    @staticmethod
+    def _leaveLog(
+        engine: ApiEngine, task: Mapping[str, Any], folder: Path, name: str
+    ) -> None:
+        """Write the log of a task, wherever that is, unless it is out of reach."""
+        from pysys_orch.docker.engine.elsewhere import read_task_log
+        from pysys_orch.docker.engine.logs import read_log
+
+        container = swarm.container_of(task)
+        if not container:
+            return
+        try:
+            found = engine.inspect_container(container)
+        except NotFoundError:  # it is on another node, or gone
+            found = {}
+        files = {
+            "out": reserveFile(folder, name, ".out"),
+            "err": reserveFile(folder, name, ".err"),
+        }
+        if found:
+            framed = not found["Config"]["Tty"]
+            read_log(engine, str(found["Id"]), framed=framed, **files)
+            return
+        with contextlib.suppress(EngineAnswerError, EngineUnreachableError):
+            read_task_log(engine, task, **files)
 
     def _environmentFilters(self) -> list[str]:
         """Return what ``docker ps`` filters by: its environment are its containers."""
@@ -725,7 +769,7 @@ class DockerService(Prepared):
             return self._parts[container]
         return None
 
-    def _published(self, key: str) -> int | None:
+    def _address(self, key: str, slot: int | None = None) -> tuple[str, int] | None:
         number, _, protocol = key.partition("/")
         wanted = (int(number), protocol)
         found = self._inspect()
@@ -739,24 +783,31 @@ class DockerService(Prepared):
                 f"call exposePort({number}) before run()"
             )
             raise ConfigError(message)
-        places = [found.get("Endpoint", {})]
+        number_outside = swarm.published_port(found.get("Endpoint", {}), key)
         tasks = swarm.running_tasks(self._tasks())
-        places += [each["Status"].get("PortStatus") or {} for each in tasks]
-        for place in places:
-            for each in place.get("Ports") or []:
-                if (each["TargetPort"], each["Protocol"]) == wanted and each.get(
-                    "PublishedPort"
-                ):
-                    return int(each["PublishedPort"])
+        if number_outside and slot is None:
+            return self._engine().host, number_outside
+        for at, each in enumerate(tasks, 1):
+            if slot not in {None, each.get("Slot") or at}:
+                continue
+            place = each["Status"].get("PortStatus") or {}
+            if outside := swarm.published_port(place, key):
+                return self._engine().node_host(each["NodeID"]), outside
         return None
 
     def _listens(self, key: str, number: int) -> bool:
-        """Return whether somebody does in each of the tasks on this node."""
+        """Return whether somebody does in each of the tasks that can be reached."""
         engine = self._engine()
         heard = []
         for task in swarm.running_tasks(self._tasks()):
-            with contextlib.suppress(NotFoundError):
+            try:
                 found = engine.inspect_container(swarm.container_of(task))
+            except NotFoundError:  # it is on another node
+                place = task["Status"].get("PortStatus") or {}
+                if outside := swarm.published_port(place, key):
+                    host = engine.node_host(task["NodeID"])
+                    heard.append(_accepts(host, outside))
+            else:
                 heard.append(listens(engine, found, key, number))
         return bool(heard) and all(heard)
 
@@ -766,6 +817,18 @@ class DockerService(Prepared):
         engine = self._engine()
         hub = Session.of(self.parent).hub(engine)
         return ServiceLog(engine, self._service, out=out, err=err, hub=hub)
+
+    def _endLogs(self) -> None:
+        from pysys_orch.docker.engine.tasklogs import ServiceLog
+
+        try:
+            super()._endLogs()
+        finally:
+            for name, follower in self._followers.items():
+                for reason in (
+                    follower.unread if isinstance(follower, ServiceLog) else ()
+                ):
+                    log.warning("The log %s is incomplete: %s", name, reason)
 
     def _killAll(self) -> None:
         """Kill all containers of it on this node, and hear of no new ones."""
@@ -786,6 +849,13 @@ class DockerService(Prepared):
 
         with ThreadPoolExecutor(8, "orch-kill") as pool:
             list(pool.map(kill, engine.task_containers(self._service)))
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        return ready.accepts_connections(host, port, direct=False)
+    except OSError:
+        return False
 
 
 def _isThere(engine: ApiEngine, image: str) -> bool:

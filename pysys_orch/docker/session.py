@@ -35,7 +35,12 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
 )
 from pysys_orch.docker.parent import Parent, Runner
-from pysys_orch.errors import CleanupError, DockerError, SwarmInactiveError
+from pysys_orch.errors import (
+    CleanupError,
+    DockerError,
+    EngineUnreachableError,
+    SwarmInactiveError,
+)
 from pysys_orch.settings import DockerSettings, docker_settings
 
 if TYPE_CHECKING:
@@ -111,6 +116,7 @@ class Session:
         self._lock = threading.RLock()
         self._engines: dict[tuple[str, ...], ApiEngine] = {}
         self._failures: dict[tuple[str, ...], tuple[float, DockerError]] = {}
+        self._nodes: dict[str, ApiEngine] = {}
         self._hubs: dict[ApiEngine, EventHub] = {}
         self._leases: dict[ApiEngine, str] = {}
         self._over = threading.Event()
@@ -219,6 +225,7 @@ class Session:
         from pysys_orch.docker.engine.client import SwarmState
 
         engine = self.engine(environs)
+        self._meet_nodes(engine)
         if not self.begins_swarm:
             return engine
         with self.lock:
@@ -237,6 +244,22 @@ class Session:
             ):
                 self.clock.wait_until(self.clock.instant() + _SWARM_POLL, self._over)
         return engine
+
+    def _meet_nodes(self, manager: ApiEngine) -> None:
+        """Reach the engines of other nodes, from where the run's things are to go, too.
+
+        Raises:
+            ConfigError: An address makes no sense.
+        """
+        for address in self.settings.nodes:
+            if address in self._nodes:
+                continue
+            try:
+                engine = self.engine({"DOCKER_HOST": address})
+                if engine is not manager:
+                    self._nodes[address] = engine
+            except EngineUnreachableError as failure:
+                log.warning("What is made there is not collected: %s", failure)
 
     def reached(self, environs: Mapping[str, str] | None = None) -> ApiEngine | None:
         """Return the engine that `engine` has returned before, or None."""
@@ -283,7 +306,8 @@ class Session:
             if self._over.is_set():
                 return
             self._over.set()
-            engines = list(self._engines.values())
+            nodes = list(self._nodes.values())
+            engines = [each for each in self._engines.values() if each not in nodes]
             hubs = list(self._hubs.values())
         for hub in hubs:
             hub.close()
@@ -296,6 +320,12 @@ class Session:
                 report += self._leave(engine)
             except DockerError as failure:
                 failures.append(failure)
+        # After the manager, which would start again what is removed there.
+        for address in self._nodes:
+            try:
+                report += self._leave_node(address)
+            except DockerError as failure:
+                log.warning("What is left there is not collected: %s", failure)
         leases = set(self._leases.values())
         left = [each for each in report.removed if each.resource.name not in leases]
         for each in left:
@@ -322,6 +352,21 @@ class Session:
         for failure in others.failures:
             log.info("Could not collect: %s", failure)
         return Report(removed=report.removed + others.removed, failures=report.failures)
+
+    def _leave_node(self, address: str) -> Report:
+        """Remove what this run has on another node of the swarm.
+
+        What others have there is not judged: the signs of their lives may be elsewhere.
+        """
+        from pysys_orch.docker.engine.client import ApiEngine
+
+        # Anew, since a node that has died meanwhile is not waited for as long.
+        environment = self.environment({"DOCKER_HOST": address})
+        timeout = self.settings.answer_timeout
+        engine = ApiEngine.connect(environment, timeout=timeout)
+        mine = [found for found in engine.listing() if owner_of(found) == self.owner]
+        plan = plan_collection(mine, now=engine.now(), policy=self.policy())
+        return sweep(engine, plan, clock=self.clock)
 
     def _run_labels(self) -> dict[str, str]:
         """Return the labels of what no test of the run owns alone."""

@@ -77,6 +77,17 @@ def test_what_is_to_end_on_a_dead_node_is_not_waited_for(clock: ManualClock) -> 
     assert state.look()
 
 
+def test_what_ran_on_a_dead_node_does_not_count(clock: ManualClock) -> None:
+    """The swarm says that it runs until it has replaced it, and for long after that."""
+    swarm = Swarm(ONE, task("running", node="b"))
+    state = Convergence(swarm.observed(), clock=clock)
+    assert state.look()
+    swarm.dead = {"b"}
+    assert not state.look()
+    swarm.now = [task("running", node="a"), *swarm.now]
+    assert state.look()
+
+
 def test_tasks_that_are_being_replaced_do_not_count(clock: ManualClock) -> None:
     """What is published is not in their description, and replaces them all the same."""
     swarm = Swarm(ONE, task("running"))

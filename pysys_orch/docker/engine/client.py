@@ -48,6 +48,7 @@ from pysys_orch.errors import (
 Json = dict[str, Any]
 
 _ANSWER_TIMEOUT = 60.0  # removing a large container takes many seconds on a busy disk
+_NODE_TIMEOUT = 5.0  # a manager waits for a node until it takes that for dead
 _FRAME_HEADER = struct.Struct(">BxxxL")
 _FIRST_REFUSAL = 400
 _OF_A_SWARM = (
@@ -322,14 +323,8 @@ class ApiEngine:
             stderr: Whether standard error is wanted.
             tail: How many of the last lines are wanted; all by default.
         """
-        parameters = {
-            "follow": int(follow),
-            "stdout": int(stdout),
-            "stderr": int(stderr),
-            "timestamps": int(framed),
-            "since": _unix_time(since) if since else "0",
-            "tail": "all" if tail is None else str(tail),
-        }
+        parameters = _log_parameters(framed, since, stdout, stderr, tail)
+        parameters["follow"] = int(follow)
         words = f"read the log of container {container}"
         answer = self._ask(words, "GET", f"/containers/{container}/logs", parameters)
         stream = LogStream(answer, endpoint=self.endpoint, framed=framed)
@@ -448,12 +443,34 @@ class ApiEngine:
         found: Json = self._get("inspect the swarm", "/swarm")
         return found
 
+    def list_nodes(self) -> list[Json]:
+        """Return the nodes of the swarm."""
+        found: list[Json] = self._get("list the nodes of the swarm", "/nodes")
+        return found
+
     def unready_nodes(self) -> set[str]:
         """Return the ids of the swarm's nodes from which it does not hear."""
-        listed = self._get("list the nodes of the swarm", "/nodes")
         return {
-            str(each["ID"]) for each in listed if each["Status"]["State"] != "ready"
+            str(each["ID"])
+            for each in self.list_nodes()
+            if each["Status"]["State"] != "ready"
         }
+
+    def own_node(self) -> str:
+        """Return the id of the node of the swarm that this engine is; empty if none."""
+        info = self._get("ask the engine for its node", "/info")
+        return str((info.get("Swarm") or {}).get("NodeID", ""))
+
+    def node_host(self, node: str) -> str:
+        """Return the name or address under which a node's published ports are reached.
+
+        Args:
+            node: Its id.
+        """
+        if node == self.own_node():
+            return self.host
+        found = self._get(f"inspect node {node}", f"/nodes/{node}")
+        return str(found["Status"].get("Addr", "")) or self.host
 
     def create_service(self, body: Json) -> str:
         """Create a service from the API's own description; return its id."""
@@ -498,6 +515,40 @@ class ApiEngine:
         found: list[Json] = self._get(words, "/tasks", {"filters": filters})
         return found
 
+    def task_logs(
+        self,
+        task: str,
+        *,
+        framed: bool,
+        since: str = "",
+        stdout: bool = True,
+        stderr: bool = True,
+        tail: int | None = None,
+    ) -> LogStream:
+        """Open the log of a task as it is now, on whichever node that runs.
+
+        Args:
+            task: Its id.
+            framed: As for `container_logs`; so are the others.
+            since: As there.
+            stdout: As there.
+            stderr: As there.
+            tail: As there.
+
+        Raises:
+            EngineAnswerError: Its node is down: ``incomplete log stream``.
+            EngineUnreachableError: Its node does not answer, as the swarm has not
+                noticed yet.
+        """
+        answer = self._ask(
+            f"read the log of task {task}",
+            "GET",
+            f"/tasks/{task}/logs",
+            _log_parameters(framed, since, stdout, stderr, tail),
+            timeout=_NODE_TIMEOUT,
+        )
+        return LogStream(answer, endpoint=self.endpoint, framed=framed)
+
     def starting_tasks(self, service: str) -> int:
         """Return how many tasks of a service have no container yet, but may have soon.
 
@@ -515,8 +566,7 @@ class ApiEngine:
             and each["Status"]["State"] in _STARTING_STATES
         ]
         if any(each.get("NodeID") for each in starting):
-            info = self._get("ask the engine for its node", "/info")
-            here = {"", info["Swarm"]["NodeID"]}
+            here = {"", self.own_node()}
             starting = [each for each in starting if each.get("NodeID", "") in here]
         return len(starting)
 
@@ -804,6 +854,22 @@ def _cause(failure: BaseException, timeout: float) -> str:
         if cause in words:
             return cause.lower()
     return words.strip().rpartition("\n")[2][:200] or type(failure).__name__
+
+
+def _log_parameters(
+    framed: bool,
+    since: str,
+    stdout: bool,
+    stderr: bool,
+    tail: int | None,
+) -> Json:
+    return {
+        "stdout": int(stdout),
+        "stderr": int(stderr),
+        "timestamps": int(framed),
+        "since": _unix_time(since) if since else "0",
+        "tail": "all" if tail is None else str(tail),
+    }
 
 
 def _unix_time(stamp: str) -> str:

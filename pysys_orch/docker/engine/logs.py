@@ -213,9 +213,9 @@ class LogFollower:
         with contextlib.ExitStack() as undo:
             self._watch = hub.watch(container)
             undo.callback(self._watch.close)
-            self._out = _Sink(opening(out), framed=framed)
+            self._out = Sink(opening(out), framed=framed)
             undo.callback(self._out.close)
-            self._err = _Sink(opening(err), framed=framed)
+            self._err = Sink(opening(err), framed=framed)
             undo.pop_all()
         self._thread = threading.Thread(
             target=self._run, name=f"docker-log-{container[:12]}", daemon=True
@@ -618,7 +618,7 @@ class _File:
         self._file.close()
 
 
-class _Sink:
+class Sink:
     """One of the two outputs, and what is in it already."""
 
     def __init__(self, output: Output, *, framed: bool) -> None:
@@ -628,6 +628,7 @@ class _Sink:
 
     @property
     def since(self) -> str:
+        """Everything before this stamp is known."""
         return self._position.since
 
     @property
@@ -636,6 +637,7 @@ class _Sink:
         return self._position.with_stamp
 
     def expect(self, *, known: bool) -> None:
+        """Say whether the next frames may be known already."""
         self._position.expect(known=known)
 
     def rest(self, stamp: str) -> None:
@@ -660,6 +662,7 @@ class _Sink:
         return True
 
     def close(self) -> None:
+        """Hear that nothing more comes."""
         self._output.close()
 
 

@@ -364,6 +364,20 @@ def running_tasks(tasks: Iterable[Json]) -> list[Json]:
     return sorted(found, key=lambda each: (each.get("Slot", 0), each["CreatedAt"]))
 
 
+def published_port(place: Json, key: str) -> int | None:
+    """Return the port outside for one inside, or None if there is none.
+
+    Args:
+        place: What publishes: a service's ``Endpoint`` or a task's ``PortStatus``.
+        key: The port inside, as ``8000/tcp``.
+    """
+    for each in place.get("Ports") or []:
+        inside = f"{each['TargetPort']}/{each['Protocol']}"
+        if inside == key and each.get("PublishedPort"):
+            return int(each["PublishedPort"])
+    return None
+
+
 def judge_tasks(
     tasks: Sequence[Json],
     *,
@@ -385,7 +399,8 @@ def judge_tasks(
         known: Ids of those that had ended before the wait began.
         outdated: Ids of those that are being replaced, though they look as they should.
         down: Ids of containers that do not run, whatever the swarm believes.
-        lost: Ids of nodes from which nothing is heard: what is to end there never will.
+        lost: Ids of nodes from which nothing is heard: what was running there is not
+            known to run, and what is to end there never will.
         update: ``UpdateStatus`` of the service, where an update is waited for.
         strict: Whether one that failed has not done its part, even if nobody starts it
             again.
@@ -396,7 +411,7 @@ def judge_tasks(
     done = [
         each
         for each in current
-        if _does_its_part(each, spec, down)
+        if _does_its_part(each, spec, down, lost)
         and not (strict and each["Status"]["State"] == "failed")
     ]
     failed = sorted(
@@ -547,11 +562,14 @@ def _ending(task: Json) -> str:
     return f"{'was rejected' if status['State'] == 'rejected' else 'failed'}: {said}"
 
 
-def _does_its_part(task: Json, spec: Json, down: Collection[str]) -> bool:
+def _does_its_part(
+    task: Json, spec: Json, down: Collection[str], lost: Collection[str]
+) -> bool:
     """Return whether a task runs, or has run to the end that it was to have."""
     state = task["Status"]["State"]
     if state == "running":
-        return task["DesiredState"] not in _GOING and container_of(task) not in down
+        is_heard_of = container_of(task) not in down and task.get("NodeID") not in lost
+        return task["DesiredState"] not in _GOING and is_heard_of
     if state == "complete":
         return ends(spec)
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -9,17 +10,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pysys_orch.clock import Clock, SystemClock
-from pysys_orch.docker.engine import logs
+from pysys_orch.docker.engine import elsewhere, logs
+from pysys_orch.docker.engine.elsewhere import LogsElsewhere
 from pysys_orch.docker.engine.events import EventHub
 from pysys_orch.docker.engine.logs import LogFollower
 from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
-from pysys_orch.errors import DockerError, NotFoundError
+from pysys_orch.errors import DockerError, EngineUnreachableError, NotFoundError
 
 _TASK_LABEL = "com.docker.swarm.task.name"
 _SHORT = 8  # characters of an id
+_LOOK_EVERY = 0.5
+_LOOK_SPARING = 4  # times as long as a look took, where that is longer
+_LOOK_AT_LEAST = 5.0
 
 
-class Engine(logs.Engine, Protocol):
+class Engine(logs.Engine, elsewhere.Engine, Protocol):
     """What is asked of an engine."""
 
     def list_labelled(self, path: str, labels: list[str]) -> list[dict[str, Any]]:
@@ -28,14 +33,15 @@ class Engine(logs.Engine, Protocol):
 
 
 class ServiceLog:
-    """Streams what the tasks of a service log on this node, from their first line.
+    """Streams what the tasks of a service log, from their first line.
 
     All of it goes to one pair of files, whole lines at a time; from the second task on
     each task has a pair of its own besides, with its slot and id in the name. A task
-    that replaces another one is a second one. Tasks on other nodes are not heard.
+    that replaces another one is a second one. What tasks log on other nodes is half a
+    second late; and what they log on a node that is down is missing until that is up.
 
     Args:
-        engine: An engine of the swarm.
+        engine: A manager of the swarm.
         service: The service's id.
         out: File for standard output; is appended to.
         err: File for standard error.
@@ -72,16 +78,33 @@ class ServiceLog:
         self._followers: dict[str, LogFollower] = {}  # by container
         self._files = {path: SharedFile(path, self._notice) for path in (out, err)}
         self._watch = hub.watch(self._label)
-        self._thread = threading.Thread(
-            target=self._run, name=f"docker-service-log-{service[:12]}", daemon=True
+        self._elsewhere = LogsElsewhere(
+            engine,
+            service,
+            opening=lambda name: (
+                self._files[out].lane(name),
+                self._files[err].lane(name),
+            ),
         )
-        self._thread.start()
+        self._threads = [
+            threading.Thread(
+                target=target, name=f"docker-service-log-{service[:12]}", daemon=True
+            )
+            for target in (self._run, self._run_elsewhere)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def failure(self) -> Exception | None:
         """What ended it, or the log of one task, before its time."""
         failures = (each.failure for each in list(self._followers.values()))
         return self._failure or next((each for each in failures if each), None)
+
+    @property
+    def unread(self) -> list[str]:
+        """Why what tasks log on other nodes cannot be read at present, one by one."""
+        return self._elsewhere.unread
 
     @property
     def version(self) -> int:
@@ -102,6 +125,8 @@ class ServiceLog:
     def settle(self, timeout: float) -> bool:
         """Wait until all is in the files that tasks wrote which do not run any more.
 
+        Of those that run on other nodes all is that they have written until now.
+
         Args:
             timeout: Seconds after which to give up.
 
@@ -111,6 +136,8 @@ class ServiceLog:
         deadline = self._clock.instant() + timeout
         try:
             self._look()
+            if not self._elsewhere.look():
+                return False
             ended = [
                 follower
                 for container, follower in list(self._followers.items())
@@ -133,7 +160,8 @@ class ServiceLog:
         """End it now, whether or not the files hold everything."""
         self.freeze()
         self._watch.close()
-        self._thread.join(5.0)
+        for thread in self._threads:
+            thread.join(5.0)
         for follower in list(self._followers.values()):
             follower.close()
         for file in self._files.values():
@@ -150,6 +178,21 @@ class ServiceLog:
                 self._look_patiently()
                 if not self._watch.wait(seen):
                     return  # closed
+        except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
+            self._failure = failure
+            self._notice()
+
+    def _run_elsewhere(self) -> None:
+        try:
+            while not self._frozen.is_set():
+                begin = self._clock.instant()
+                with contextlib.suppress(EngineUnreachableError):
+                    # Of that the other thread hears, too.
+                    self._elsewhere.look()
+                now = self._clock.instant()
+                pause = max(_LOOK_EVERY, _LOOK_SPARING * (now - begin))
+                pause = min(pause, _LOOK_AT_LEAST)
+                self._clock.wait_until(now + pause, self._frozen)
         except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
             self._failure = failure
             self._notice()
