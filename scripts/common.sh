@@ -138,6 +138,12 @@ enter_engine() {
     exports=$("$here/engine" env --release "$1") && eval "$exports" && "$here/images"
 }
 
+# enter_lab: sets the environment to the manager of the lab
+enter_lab() {
+    local exports
+    exports=$("$here/lab" env) && eval "$exports"
+}
+
 # inside COMMAND...: runs it where the engine's published ports can be reached
 inside() {
     if [ -n "${PYSYS_ORCH_NETNS:-}" ]; then nsenter "--net=/var/run/netns/$PYSYS_ORCH_NETNS" -- "$@"; else "$@"; fi
