@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import time
+import urllib.parse
 
 import pysys.basetest
 from pysys.constants import *
@@ -30,9 +31,9 @@ class Node:
 		self.number = number
 		self.address = address
 		self.engine = ApiEngine.connect({'DOCKER_HOST': address})
-		self.host = self.engine.host
+		self.host = urllib.parse.urlsplit(address).hostname
 		self.id = self.engine.own_node()
-		self.name = f'{self.engine._get("info", "/info")["Name"]}'
+		self.name = self.engine.info()['Name']
 
 	def named(self, part):
 		"""Returns what is on its engine with this in its name: strings such as `volume po...-data`."""

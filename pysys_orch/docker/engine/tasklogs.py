@@ -21,7 +21,7 @@ _TASK_LABEL = "com.docker.swarm.task.name"
 _SHORT = 8  # characters of an id
 _LOOK_EVERY = 0.5
 _LOOK_SPARING = 4  # times as long as a look took, where that is longer
-_LOOK_AT_LEAST = 5.0
+_LONGEST_PAUSE = 5.0
 
 
 class Engine(logs.Engine, elsewhere.Engine, Protocol):
@@ -191,7 +191,7 @@ class ServiceLog:
                     self._elsewhere.look()
                 now = self._clock.instant()
                 pause = max(_LOOK_EVERY, _LOOK_SPARING * (now - begin))
-                pause = min(pause, _LOOK_AT_LEAST)
+                pause = min(pause, _LONGEST_PAUSE)
                 self._clock.wait_until(now + pause, self._frozen)
         except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
             self._failure = failure

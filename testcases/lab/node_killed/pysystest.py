@@ -24,7 +24,7 @@ class PySysTest(LabTest):
 		self.assertThat('3 not in places', places=places)
 		self.assertThat('len(places) == 3', places=places)
 		self.answers(service, 3)
-		self.waitForGrep('web.out', '^here$', condition='>=4', timeout=20)
+		self.waitForGrep('web.out', '^here$', condition='==4', timeout=20)
 
 		# The others are enough to change it meanwhile.
 		service.scale(5, timeout=30)
