@@ -271,7 +271,11 @@ def podman_engine() -> Iterator[Elsewhere]:
         log = folder / "log"
         script = 'ip link set lo up; exec "$@"'
         with process(
-            ["unshare", "--net", "--mount", "sh", "-c", script, "sh", *service],
+            # With its processes, since those of an `exec` outlive it by minutes.
+            [
+                *("unshare", "--net", "--mount-proc", "--pid", "--fork"),
+                *("--kill-child", "sh", "-c", script, "sh", *service),
+            ],
             log,
             environment={
                 **os.environ,
