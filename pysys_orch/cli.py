@@ -120,6 +120,7 @@ def _collect(options: argparse.Namespace) -> int:
     from pysys_orch.docker.engine.client import ApiEngine
     from pysys_orch.docker.engine.collect import (
         Policy,
+        look,
         plan_collection,
         sweep,
     )
@@ -134,7 +135,8 @@ def _collect(options: argparse.Namespace) -> int:
         retention_days=settings.retention_days,
         take_kept=options.kept,
     )
-    plan = plan_collection(engine.listing(), now=engine.now(), policy=policy)
+    listing, now = look(engine)
+    plan = plan_collection(listing, now=now, policy=policy)
     failures: list[str] = []
     if not options.dry_run:
         report = sweep(engine, plan, clock=SystemClock())

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
@@ -20,6 +21,7 @@ from pysys_orch.docker.engine.collect import (
     Doomed,
     Policy,
     Report,
+    look,
     plan_collection,
     sweep,
 )
@@ -348,7 +350,7 @@ class Session:
         """Collect what dead owners left, since the engine has no addresses left."""
         log.info("The engine has no addresses for a network: collects what was left")
         with self._collecting:
-            self._collect(engine, engine.listing(dated=False))
+            self._collect(engine, *look(engine, dated=False))
 
     def told_exhausted(self, engine: ApiEngine) -> str:
         """Return who has the networks that leave no addresses, and what to do."""
@@ -439,19 +441,21 @@ class Session:
         What others left must not make this run wait, nor fail: there may be a reason
         why they could not remove it.
         """
-        listing, now, policy = engine.listing(), engine.now(), self.policy()
+        listing, now = look(engine)
         mine = [found for found in listing if owner_of(found) == self.owner]
-        plan = plan_collection(mine, now=now, policy=policy)
+        plan = plan_collection(mine, now=now, policy=self.policy())
         report = sweep(engine, plan, clock=self.clock)
         if ProcessUser.isRunnerAborting:
             return report
-        others = self._collect(engine, listing)
+        others = self._collect(engine, listing, now)
         return Report(removed=report.removed + others.removed, failures=report.failures)
 
-    def _collect(self, engine: ApiEngine, listing: Iterable[Found]) -> Report:
+    def _collect(
+        self, engine: ApiEngine, listing: Iterable[Found], now: datetime
+    ) -> Report:
         """Remove what others left, and are dead; tell what could not be removed."""
         rest = [found for found in listing if owner_of(found) != self.owner]
-        plan = plan_collection(rest, now=engine.now(), policy=self.policy())
+        plan = plan_collection(rest, now=now, policy=self.policy())
         others = sweep(engine, plan, clock=self.clock, patience=0.0)
         for failure in others.failures:
             log.info("Could not collect: %s", failure)
@@ -485,9 +489,13 @@ class Session:
         environment = self.environment({"DOCKER_HOST": address})
         timeout = self.settings.answer_timeout
         engine = ApiEngine.connect(environment, timeout=timeout)
-        mine = [found for found in engine.listing() if owner_of(found) == self.owner]
-        plan = plan_collection(mine, now=engine.now(), policy=self.policy())
-        return sweep(engine, plan, clock=self.clock)
+        try:
+            listing, now = look(engine, dated=False)
+            mine = [found for found in listing if owner_of(found) == self.owner]
+            plan = plan_collection(mine, now=now, policy=self.policy())
+            return sweep(engine, plan, clock=self.clock)
+        finally:
+            engine.close()
 
     def _run_labels(self) -> dict[str, str]:
         """Return the labels of what no test of the run owns alone."""

@@ -186,7 +186,7 @@ class MemoryEngine:
         """Return the present by this engine's clock, in UTC."""
         return self._clock.stamp()
 
-    def listing(self) -> list[Found]:
+    def listing(self, *, dated: bool = True) -> list[Found]:
         """Return everything that is there, an image once for each of its tags.
 
         Of images without a tag only those that carry the label of our builds.

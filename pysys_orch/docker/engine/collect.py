@@ -52,8 +52,12 @@ _ORDER = {kind: number for number, kind in enumerate(Kind)}
 class Engine(Protocol):
     """What a collection asks of an engine."""
 
-    def listing(self) -> list[Found]:
-        """Return everything that can have an owner."""
+    def listing(self, *, dated: bool = True) -> list[Found]:
+        """Return everything that can have an owner.
+
+        Args:
+            dated: Whether images tell when they were last used.
+        """
         ...
 
     def now(self) -> datetime:
@@ -150,6 +154,20 @@ class Report:
             removed=self.removed + other.removed,
             failures=self.failures + other.failures,
         )
+
+
+def look(engine: Engine, *, dated: bool = True) -> tuple[list[Found], datetime]:
+    """Return everything on an engine that can have an owner, and when that was.
+
+    The clock is read first: who renews a lease while an engine that is busy makes its
+    list is not taken for silent.
+
+    Args:
+        engine: The engine.
+        dated: Whether images tell when they were last used.
+    """
+    now = engine.now()
+    return engine.listing(dated=dated), now
 
 
 def plan_collection(

@@ -20,7 +20,13 @@ from typing import IO, Any
 
 from pysys_orch.clock import Clock, SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.collect import Policy, Report, plan_collection, sweep
+from pysys_orch.docker.engine.collect import (
+    Policy,
+    Report,
+    look,
+    plan_collection,
+    sweep,
+)
 from pysys_orch.docker.engine.fault import Remedy
 from pysys_orch.docker.engine.healing import heal
 from pysys_orch.docker.engine.ownership import (
@@ -59,8 +65,8 @@ def collect(
         patience: Seconds for which to try again what is in use.
         only: Whose things to remove; everybody's by default.
     """
-    found = engine.listing(dated=only is None)
-    plan = plan_collection(found, now=engine.now(), policy=policy)
+    found, now = look(engine, dated=only is None)
+    plan = plan_collection(found, now=now, policy=policy)
     if only is not None:
         own = {each.resource for each in found if owner_of(each) == only}
         plan = [each for each in plan if each.resource in own]
