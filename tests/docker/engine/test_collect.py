@@ -20,6 +20,7 @@ from pysys_orch.docker.engine.collect import (
     Doomed,
     Policy,
     Report,
+    look,
     plan_collection,
     sweep,
 )
@@ -394,6 +395,24 @@ def test_with_no_patience_everything_is_tried_once(bench: Bench) -> None:
     bench.engine.refuse(volume, in_use())
     assert len(bench.sweep(patience=0.0).failures) == 1
     assert bench.sweep(patience=0.0).failures == ()
+
+
+def test_nobody_is_silent_while_an_engine_makes_its_list() -> None:
+    """A lease is as old as it was when the engine was asked."""
+
+    class BusyEngine(MemoryEngine):
+        def listing(self, *, dated: bool = True) -> list[Found]:
+            found = super().listing(dated=dated)
+            clock.advance(301.0)
+            return found
+
+    clock = ManualClock()
+    busy = BusyEngine(clock)
+    elsewhere = Owner(scope="f0f0f0", pid=11, start=1)
+    busy.add(Kind.CONTAINER, named(elsewhere, "c"), labels=labels_of(elsewhere))
+    listing, now = look(busy)
+    assert plan_collection(listing, now=now, policy=POLICY) == []
+    assert len(plan_collection(listing, now=busy.now(), policy=POLICY)) == 1
 
 
 def test_patience_begins_anew_with_each_kind() -> None:
