@@ -318,6 +318,9 @@ class DockerContainer(Prepared, RunningContainer):
         timeout: float,
         abort: bool,
     ) -> None:
+        # By its name, since it may lack memory before the client has told its id.
+        hub = Session.of(self.parent).hub(self._engine())
+        self._watch = hub.watch(f"name={self._name}")
         done = self._executeDockerCommand(
             self.parent,
             run_arguments(spec, extra),
@@ -330,7 +333,6 @@ class DockerContainer(Prepared, RunningContainer):
         if done.process is not None and done.process.exitStatus == 0:
             lines = Path(done.stdout).read_text(encoding="utf-8").split()
             self._container = lines[-1]
-            self._watchEvents()
 
     def _runByEngine(
         self,
