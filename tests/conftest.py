@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from pysys_orch.clock import SystemClock
-from pysys_orch.docker.engine.client import ApiEngine, SwarmState
+from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.collect import Policy, plan_collection, sweep
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import (
@@ -19,6 +19,7 @@ from pysys_orch.docker.engine.ownership import (
     this_domain,
     this_owner,
 )
+from pysys_orch.docker.engine.swarming import SwarmState
 from pysys_orch.errors import DockerError
 
 # The folder of the `pytest` program is on the path. PySys keeps a `pysys.py` there that

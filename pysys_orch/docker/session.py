@@ -240,7 +240,7 @@ class Session:
             ConfigError: As `engine`.
             DockerError: As `engine`, or no swarm could be begun.
         """
-        from pysys_orch.docker.engine.client import SwarmState
+        from pysys_orch.docker.engine.swarming import SwarmState
 
         engine = self.engine(environs)
         self._meet_nodes(engine)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pysys_orch.docker.engine.client import ApiEngine, SwarmState
+from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Kind
+from pysys_orch.docker.engine.swarming import SwarmState
 from tests.conftest import BUSYBOX
 from tests.docker.owned import eventually, owned_by, owner_of_process, running
 from tests.docker.private import PrivateEngine, private_engine

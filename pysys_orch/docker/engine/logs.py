@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pysys_orch.clock import Clock, SystemClock
-from pysys_orch.docker.engine.client import LogFrame
 from pysys_orch.docker.engine.events import DESTROY, RESUMED, START, EventHub
+from pysys_orch.docker.engine.streams import LogFrame
 from pysys_orch.errors import (
     ConflictError,
     DockerError,

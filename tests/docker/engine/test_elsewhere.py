@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pysys_orch.docker.engine.client import LogFrame
 from pysys_orch.docker.engine.elsewhere import LogsElsewhere, last_lines_of_task
+from pysys_orch.docker.engine.streams import LogFrame
 from pysys_orch.errors import (
     DockerError,
     EngineAnswerError,

@@ -21,11 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysys_orch.docker.engine import logs
-from pysys_orch.docker.engine.client import ApiEngine, LogFrame
+from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.events import EventHub
 from pysys_orch.docker.engine.logs import LogFollower, LogScanner, read_log
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import RUN_LABEL, Owner, resource_name
+from pysys_orch.docker.engine.streams import LogFrame
 from pysys_orch.errors import (
     ConflictError,
     DockerError,
