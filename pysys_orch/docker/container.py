@@ -20,7 +20,7 @@ from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.many import atOnce
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared, roleOf
-from pysys_orch.docker.running import RunningContainer
+from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,

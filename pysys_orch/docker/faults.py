@@ -33,7 +33,7 @@ from pysys_orch.docker.engine.ownership import RUN_LABEL
 from pysys_orch.docker.helper import DockerHelper, Reporting
 from pysys_orch.docker.network import DockerNetwork
 from pysys_orch.docker.parent import Parent
-from pysys_orch.docker.running import RunningContainer
+from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     CleanupError,

@@ -18,7 +18,7 @@ from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.stats import next_tick
 from pysys_orch.docker.helper import DockerBelonging, fileName, logsOf, reserveFile
 from pysys_orch.docker.parent import Parent
-from pysys_orch.docker.running import RunningContainer
+from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.docker.watched import HEADING, Watched
 from pysys_orch.errors import ConfigError, DockerError

@@ -11,7 +11,7 @@ from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.networks import NO_POOL_OF_SWARM, network_options
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
-from pysys_orch.docker.running import RunningContainer
+from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,

@@ -16,7 +16,7 @@ from pysys_orch.docker.monitor import DockerMonitor
 from pysys_orch.docker.network import DockerNetwork
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared
-from pysys_orch.docker.running import RunningContainer
+from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.secret import DockerConfig, DockerSecret
 from pysys_orch.docker.service import DockerService
 from pysys_orch.docker.swarm import DockerSwarm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.events import KILL, OOM, START
 from pysys_orch.docker.engine.stats import Sample, Spread, cpu_percent, read_sample
-from pysys_orch.docker.running import RunningContainer
+from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConflictError, DockerError, NotFoundError
 
