@@ -18,7 +18,7 @@ from pysys_orch.orchestration import OrchestrationTest
 
 CONTAINERS = 20
 FAULTS = ('freeze', 'delay', 'part', 'crash', 'unplug', 'squeeze')
-MORE_MEMORY_KB = 8 * 1024
+MORE_MEMORY_KB = 32 * 1024   # other tests may go on in the same process
 
 # Serves, and counts from 0 in each of its lives.
 SERVER = """
