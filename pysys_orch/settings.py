@@ -170,6 +170,9 @@ def docker_settings(
         except Exception as failure:
             message = f"{name} cannot be read: {failure}"
             raise ConfigError(message) from failure
+        if isinstance(value, bool) and not isinstance(each.default, bool):
+            message = f"{name} needs a value, as in -X{name}=VALUE"
+            raise ConfigError(message)
         values[each.name] = value
     values["nodes"] = tuple(values["nodes"].replace(",", " ").split())
     found = shutil.which(values["exe"], path=environment.get("PATH"))

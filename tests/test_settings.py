@@ -161,6 +161,18 @@ def test_what_makes_no_sense_is_refused_by_its_name(
         assert str(refusal.value) == f"{name} {words}"
 
 
+@pytest.mark.usefixtures("environment")
+def test_an_argument_without_its_value_is_refused() -> None:
+    """PySys says True of ``-XdockerNodes``."""
+
+    class Bare:
+        def getXArg(self, key: str, default: Any) -> Any:  # noqa: ANN401, N802 -- PySys
+            return True if key == "dockerNodes" else default
+
+    with pytest.raises(ConfigError, match="dockerNodes needs a value"):
+        docker_settings(None, Bare())
+
+
 def test_the_client_is_found_on_the_path(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

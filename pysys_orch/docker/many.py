@@ -90,7 +90,11 @@ def _complain(helpers: Sequence[DockerHelper], futures: Sequence[_Future]) -> No
     if not isinstance(failure, OrchError):
         raise failure
     left = sum(each.exception() is None and not each.result() for each in futures)
-    more = f" (so did {len(failed) - 1} others)" if failed[1:] else ""
+    others = len(failed) - 1
+    more = f" (so did {others} other{'s' if others > 1 else ''})" if others else ""
     rest = f"; {left} were not begun" if left else ""
-    failure.args = (f"{helper.displayName}: {failure}{more}{rest}",)
-    raise failure
+    # Another one of its kind, since this one may be raised again to others.
+    told = type(failure).__new__(type(failure))
+    told.__dict__.update(vars(failure))
+    told.args = (f"{helper.displayName}: {failure}{more}{rest}",)
+    raise told from failure

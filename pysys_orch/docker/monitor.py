@@ -161,8 +161,11 @@ class DockerMonitor(DockerBelonging):
             self._is_over = True
             self._stop.set()
             self._thread.join(_JOIN_TIMEOUT)
+            # What an engine that is silent would say is not waited for.
+            is_told = not self._thread.is_alive()
             for each in self._targets:
-                each.finish()
+                is_told = is_told and each.note_end()
+                each.close()
             self._tell()
             self._report()
             if self._failure is not None:

@@ -160,8 +160,14 @@ class DockerNetwork(DockerBelonging):
             if address is not None:
                 key = "IPv6Address" if ":" in address else "IPv4Address"
                 endpoint["IPAMConfig"] = {key: address}
+            try:
+                self._engine().connect_network(self._name, name, endpoint)
+            except EngineAnswerError:
+                raise  # it is none of ours: somebody else may have connected it
+            except DockerError:
+                self._connected.add(name)  # it may have been, all the same
+                raise
             self._connected.add(name)
-            self._engine().connect_network(self._name, name, endpoint)
         return self
 
     def disconnect(self, container: RunningContainer | str) -> DockerNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -70,6 +71,7 @@ _ADDRESS = (
     "DOCKER_TLS",
     "DOCKER_TLS_VERIFY",
 )
+_RENEWAL_TIMEOUT = 5.0
 _SWARM_PATIENCE = 10.0  # with one that another run begins at this moment
 _SWARM_POLL = 0.05
 _DISMISSAL_TIMEOUT = 10.0
@@ -138,7 +140,8 @@ class Session:
         self._leases: dict[ApiEngine, str] = {}
         self._collecting = threading.Lock()
         self._over = threading.Event()
-        self._renewal: threading.Thread | None = None
+        self._renewals: list[threading.Thread] = []
+        self._unmet: set[str] = set()  # nodes that did not answer
         self._belongings: weakref.WeakKeyDictionary[Any, Belongings] = (
             weakref.WeakKeyDictionary()
         )
@@ -243,6 +246,9 @@ class Session:
         from pysys_orch.docker.engine.swarming import SwarmState
 
         engine = self.engine(environs)
+        if engine.is_podman:
+            product = f"Podman {engine.version}"
+            raise SwarmInactiveError(engine.endpoint, product=product)
         self._meet_nodes(engine)
         if not self.begins_swarm:
             return engine
@@ -270,13 +276,14 @@ class Session:
             ConfigError: An address makes no sense.
         """
         for address in self.settings.nodes:
-            if address in self._nodes:
+            if address in self._nodes or address in self._unmet:
                 continue
             try:
                 engine = self.engine({"DOCKER_HOST": address})
                 if engine is not manager:
                     self._nodes[address] = engine
             except EngineUnreachableError as failure:
+                self._unmet.add(address)
                 log.warning("What is made there is not collected: %s", failure)
 
     def reached(self, environs: Mapping[str, str] | None = None) -> ApiEngine | None:
@@ -409,8 +416,9 @@ class Session:
             hubs = list(self._hubs.values())
         for hub in hubs:
             hub.close()
-        if self._renewal is not None:
-            self._renewal.join()
+        for renewal in self._renewals:
+            # One that waits for an engine that is silent is not waited for.
+            renewal.join(_RENEWAL_TIMEOUT)
         failures: list[Exception] = []
         report = Report()
         for engine in engines:
@@ -425,6 +433,8 @@ class Session:
                 report += self._leave_node(address)
             except DockerError as failure:
                 log.warning("What is left there is not collected: %s", failure)
+        for engine in nodes:
+            engine.close()
         leases = set(self._leases.values())
         left = [each for each in report.removed if each.resource.name not in leases]
         for each in left:
@@ -517,21 +527,20 @@ class Session:
         self._leases[engine] = name
         if before is not None:
             engine.remove(Resource(kind=Kind.VOLUME, id=before, name=before))
-        if self._renewal is None:
-            self._renewal = threading.Thread(
-                target=self._renew, name="orch-lease", daemon=True
-            )
-            self._renewal.start()
+            return
+        # Each has a thread: one that is silent must not keep the others waiting.
+        renewal = threading.Thread(
+            target=self._renew, args=(engine,), name="orch-lease", daemon=True
+        )
+        self._renewals.append(renewal)
+        renewal.start()
 
-    def _renew(self) -> None:
+    def _renew(self, engine: ApiEngine) -> None:
         period = self.settings.lease / 3
         while self.clock.wait_until(self.clock.instant() + period, self._over):
-            for engine in list(self._leases):
-                try:
-                    self._lease(engine)
-                except DockerError:
-                    # The engine may be restarting; the lease outlives two failures.
-                    continue
+            # The engine may be restarting; the lease outlives two failures.
+            with contextlib.suppress(DockerError):
+                self._lease(engine)
 
 
 class Belongings:

@@ -103,8 +103,8 @@ class Watched:
             sample.pids,
         )
 
-    def finish(self) -> None:
-        """Note what has become of it, and listen no more."""
+    def note_end(self) -> bool:
+        """Note what has become of it; return whether its engine answers."""
         engine = self.container.engineInUse()
         if engine is not None and self._last is not None and not self._is_removed:
             try:
@@ -112,6 +112,11 @@ class Watched:
                 self._note_ending(engine)
             except DockerError:
                 self._lost += 1
+                return False
+        return True
+
+    def close(self) -> None:
+        """Listen no more."""
         if self._watch is not None:
             self._watch.close()
 

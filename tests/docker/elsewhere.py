@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -368,8 +367,3 @@ def _rootless_starter(search: str) -> Path:
     starter = shared / "dockerd-rootless.sh"
     assert starter.is_file(), f"there is no {starter}"
     return starter
-
-
-def new_name() -> str:
-    """Return a name that nothing else has."""
-    return f"elsewhere-{secrets.token_hex(4)}"

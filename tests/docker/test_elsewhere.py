@@ -299,7 +299,8 @@ def test_what_podman_has_not_got_is_said(place: Elsewhere, tmp_path: Path) -> No
     """Which engine it is, and what it cannot do."""
     made = NestedProject(tmp_path)
     made.test("service", f"self.docker.service('{BUSYBOX}').run()")
-    made.test("secret", "self.docker.config('text')")
+    made.test("config", "self.docker.config('text')")
+    made.test("secret", "self.docker.secret('text')")
     made.run(environment=place.environment, within=place.within)
     for result in made.results().values():
         assert result.outcome == "BLOCKED"

@@ -47,7 +47,11 @@ def find_address(environment: Mapping[str, str]) -> Address:
     verify = bool(environment.get("DOCKER_TLS_VERIFY"))
     if not verify and not environment.get("DOCKER_TLS"):
         return Address(host=host)
-    folder = Path(environment.get("DOCKER_CERT_PATH") or _home(environment) / ".docker")
+    folder = Path(
+        environment.get("DOCKER_CERT_PATH")
+        or environment.get("DOCKER_CONFIG")
+        or _home(environment) / ".docker"
+    )
     needed = ("ca.pem", "cert.pem", "key.pem") if verify else ()
     return Address(host=host, tls=_encryption(folder, needed, is_verified=verify))
 

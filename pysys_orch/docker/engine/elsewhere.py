@@ -92,7 +92,7 @@ class LogsElsewhere:
     @property
     def unread(self) -> list[str]:
         """Why what tasks log is not read at present, task by task."""
-        return [f"task {task}: {reason}" for task, reason in self._unread.items()]
+        return [f"task {task}: {reason}" for task, reason in list(self._unread.items())]
 
     def look(self) -> bool:
         """Write what is new.
@@ -118,21 +118,24 @@ class LogsElsewhere:
             except NotFoundError:
                 return True
             ended = swarm.ended(tasks)
-            has_heard = True
+            silent: dict[str, str] = {}  # nodes, and why
             for task in sorted(tasks, key=lambda each: str(each["CreatedAt"])):
                 is_here = task.get("NodeID", "") in {"", self._here}
                 if is_here or task["ID"] in self._done or not swarm.container_of(task):
                     continue
+                node = str(task["NodeID"])
+                is_read = False
                 try:
-                    is_read = self._read(task)
+                    # One that is silent is waited for once.
+                    is_read = node not in silent and self._read(task)
                 except EngineUnreachableError as failure:
-                    # The others are on other nodes, most likely.
-                    self._unread[str(task["ID"])] = failure.cause
-                    has_heard = is_read = False
+                    silent[node] = failure.cause
+                if node in silent:
+                    self._unread[str(task["ID"])] = silent[node]
                 if is_read and task["ID"] in ended:
                     self._done.add(task["ID"])
                     self._tasks[task["ID"]].rest()
-            return has_heard
+            return not silent
 
     def _read(self, task: Mapping[str, Any]) -> bool:
         """Write what is new of a task; return False if its node is out of reach."""

@@ -149,6 +149,10 @@ def choose_reach(
         host, reason = _DESKTOP_HOST, "this is a container on Docker Desktop"
     elif not surroundings.gateway:
         reason = "this is a container without a way out"
+        obstacle = (
+            "this container has no gateway, so that it reaches no published port: have "
+            "it join a network that is not internal, or set dockerPublishedHost"
+        )
     elif surroundings.networks and not is_rootless:
         # An address that only the engine's host and this network's containers have.
         host = publish = surroundings.gateway

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -183,12 +182,20 @@ class ServiceLog:
             self._notice()
 
     def _run_elsewhere(self) -> None:
+        failing: float | None = None
         try:
             while not self._frozen.is_set():
                 begin = self._clock.instant()
-                with contextlib.suppress(EngineUnreachableError):
-                    # Of that the other thread hears, too.
+                try:
                     self._elsewhere.look()
+                    failing = None
+                except EngineUnreachableError:
+                    pass  # of that the other thread hears, too
+                except DockerError:
+                    # A swarm may have no leader for a while.
+                    failing = begin if failing is None else failing
+                    if begin - failing >= logs.PATIENCE:
+                        raise
                 now = self._clock.instant()
                 pause = max(_LOOK_EVERY, _LOOK_SPARING * (now - begin))
                 pause = min(pause, _LONGEST_PAUSE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -148,8 +148,11 @@ class SocketTransport:
                     return None
                 link = self._kept.pop()
             # Nobody was asked anything: who says something now says goodbye.
-            if not select.select([link], [], [], 0)[0]:
-                return link
+            # Not by `select`, which knows no descriptor above 1023.
+            with selectors.DefaultSelector() as selector:
+                selector.register(link, selectors.EVENT_READ)
+                if not selector.select(0):
+                    return link
             link.close()
 
     def _keep(self, link: socket.socket) -> None:

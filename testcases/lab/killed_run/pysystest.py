@@ -4,7 +4,6 @@ __pysys_groups__ = "lab"
 
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -67,7 +66,7 @@ class PySysTest(LabTest):
 				kinds = {each.split()[0] for each in node.named(owner)}
 				self.assertThat('kinds >= {"container", "volume", "network"}', kinds=kinds, node=node.number)
 		finally:
-			os.kill(run.pid, signal.SIGKILL)
+			run.kill()
 			run.wait()
 		return owner
 

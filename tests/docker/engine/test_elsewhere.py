@@ -175,7 +175,7 @@ def test_a_node_that_is_out_of_reach_keeps_nothing_from_the_others(
 ) -> None:
     """Until then it is known what is lacking."""
     manager.run("t1", "first\n")
-    manager.run("t2", "second\n")
+    manager.run("t2", "second\n", node="c")
     manager.end("t1")
     manager.failures["t1"] = failure
     assert logs.look() is has_heard
@@ -185,6 +185,18 @@ def test_a_node_that_is_out_of_reach_keeps_nothing_from_the_others(
     assert logs.look()
     assert files["1.t1"].text == "first\n"
     assert not logs.unread
+
+
+def test_a_silent_node_is_waited_for_once_in_a_look(
+    manager: Manager, logs: LogsElsewhere
+) -> None:
+    """However many tasks it has."""
+    for task in ("t1", "t2", "t3"):
+        manager.run(task)
+        manager.failures[task] = MUTE
+    assert not logs.look()
+    assert manager.asked == ["t1"]
+    assert len(logs.unread) == 3
 
 
 def test_with_a_service_goes_what_was_not_read(

@@ -82,6 +82,8 @@ def test_what_nobody_can_reach_is_refused_with_a_way_out() -> None:
         reach.required()
     for surroundings in (OUTSIDE, OF_HOST):
         assert choose_reach(SOCKET, surroundings, ROOTLESS).required().host == LOOP
+    with pytest.raises(ConfigError, match="has no gateway"):
+        choose_reach(SOCKET, NO_WAY_OUT, {}).required()
     told = choose_reach(SOCKET, KNOWN, ROOTLESS, "somewhere")
     assert told.required().host == "somewhere"
 
