@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pysys
 from pysys.constants import BLOCKED, FOREGROUND, TIMEDOUT
 from pysys.process import Process
-from pysys.utils.threadutils import createThreadInitializer
 
 from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.engine.model import Resource
@@ -413,15 +412,6 @@ def existing(path: Path, what: str) -> Path:
     hint = nearest(path.name, sorted(each.name for each in siblings))
     message = f"{what} {path} does not exist{hint}"
     raise ConfigError(message)
-
-
-def logsOf(parent: Parent) -> Callable[[], object]:
-    """Return what a thread calls first whose logging belongs to *parent*."""
-    try:
-        initializer: Callable[[], object] = createThreadInitializer(parent)
-    except AssertionError:  # called in a thread whose logging belongs to nobody
-        return lambda: None
-    return initializer
 
 
 def allocateFiles(parent: Parent, name: str) -> tuple[str, str]:

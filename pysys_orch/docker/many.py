@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pysys_orch.docker.helper import DockerHelper, logsOf
-from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.helper import DockerHelper
+from pysys_orch.docker.parent import Parent, logsOf
 from pysys_orch.errors import ConfigError, OrchError
 
 _H = TypeVar("_H", bound=DockerHelper)

@@ -16,8 +16,8 @@ from pysys.perf.api import PerformanceUnit
 
 from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.stats import next_tick
-from pysys_orch.docker.helper import DockerBelonging, fileName, logsOf, reserveFile
-from pysys_orch.docker.parent import Parent
+from pysys_orch.docker.helper import DockerBelonging, fileName, reserveFile
+from pysys_orch.docker.parent import Parent, logsOf
 from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.docker.watched import HEADING, Watched

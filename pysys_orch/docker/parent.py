@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from pysys.utils.threadutils import createThreadInitializer
+
 
 class Outcome(Protocol):
     """A PySys outcome."""
@@ -90,3 +92,12 @@ class Runner(Parent, Protocol):
 
 
 Environment = Mapping[str, str]
+
+
+def logsOf(parent: Parent) -> Callable[[], object]:
+    """Return what a thread calls first whose logging belongs to *parent*."""
+    try:
+        initializer: Callable[[], object] = createThreadInitializer(parent)
+    except AssertionError:  # called in a thread whose logging belongs to nobody
+        return lambda: None
+    return initializer

@@ -39,7 +39,7 @@ from pysys_orch.docker.engine.ownership import (
     this_owner,
 )
 from pysys_orch.docker.engine.reach import Reach, choose_reach, look_around
-from pysys_orch.docker.parent import Parent, Runner
+from pysys_orch.docker.parent import Parent, Runner, logsOf
 from pysys_orch.errors import (
     CleanupError,
     DockerError,
@@ -574,7 +574,9 @@ class Belongings:
             things, self._things = self._things, []
         failed = self._parent.getOutcome().isFailure()
         failures: list[Exception] = []
-        with ThreadPoolExecutor(PARALLEL_REMOVALS, "orch-cleanup") as pool:
+        with ThreadPoolExecutor(
+            PARALLEL_REMOVALS, "orch-cleanup", initializer=logsOf(self._parent)
+        ) as pool:
             if failed:
                 folder = Path(self._parent.output)
                 failures += _each(

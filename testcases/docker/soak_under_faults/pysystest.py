@@ -68,6 +68,7 @@ class PySysTest(DockerTestHelper, OrchestrationTest):
 		self.everyLineIsThere()
 		self.everyFaultIsUndone()
 		self.everyContainerWasWatched()
+		pathlib.Path(self.output, 'resident_kb.txt').write_text(''.join(f'{each}\n' for each in self.resident))
 		third = len(self.resident) // 3
 		grown = statistics.median(self.resident[-third:]) - statistics.median(self.resident[third:-third])
 		self.log.info('Resident memory: %d KiB at first, %d at last', self.resident[0], self.resident[-1])
