@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import weakref
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -525,7 +526,9 @@ class DockerFaults:
                 receivers = [_address(to)]
             elif to is not None:
                 receivers = targets[1:]
-            queue = _FIRST_QUEUE + next(_NUMBERS) % _QUEUES
+            # Runs may be on one container: each counts from a place of its own.
+            place = zlib.crc32(Session.of(self._parent).owner.key.encode())
+            queue = _FIRST_QUEUE + (place + next(_NUMBERS)) % _QUEUES
             return Slow(targets[0], link, receivers, chain=self._chain(), queue=queue)
 
         return self._fault(make, container, *peers)
