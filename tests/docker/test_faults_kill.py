@@ -214,6 +214,11 @@ def test_a_volume_of_somebody_else_is_not_left_full(
             assert not others.can_write()
             process.kill()
             eventually(others.can_write, what="the volume has space again")
+            users = f"volume={name}"
+            eventually(
+                lambda: len(docker("ps", "-aq", "--filter", users).split()) == 1,
+                what="what the run had is removed",
+            )
     finally:
         engine.remove(Resource(kind=Kind.CONTAINER, id=name, name=name))
         docker("volume", "rm", name)

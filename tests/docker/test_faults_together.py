@@ -433,7 +433,8 @@ def test_of_a_network_that_was_removed_nothing_is_healed(
 ) -> None:
     """The record says so."""
     network = DockerNetwork.create(parent)
-    web = container(parent, "web", network=network)
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    web = DockerContainer.fromImage(image, "web").joinNetwork(network).run(SLEEP)
     with faults.disconnect(web, network):
         docker("network", "rm", network.getName())
     assert "not found" in record(parent)[-1]["note"]

@@ -191,9 +191,14 @@ class Reaper:
         """Tell it something; return whether it is there to hear that."""
         # Of what is to be removed, one that was killed is missed by nobody: the next
         # run collects.
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            assert self._process.stdin is not None  # noqa: S101 -- it is a pipe
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+        stream = self._process.stdin
+        assert stream is not None  # noqa: S101 -- it is a pipe
+        with self._lock:
+            try:
+                stream.write(json.dumps(message) + "\n")
+                stream.flush()
+            except (OSError, ValueError):
+                with contextlib.suppress(OSError):
+                    stream.close()  # or it would be tried again at the very end
+                return False
             return self._process.poll() is None
-        return False
