@@ -64,7 +64,8 @@ def test_what_waits_takes_no_more_memory_than_it_may(
 ) -> None:
     """What is taken comes out in its order and in time; what went makes room."""
     held = Held(100_000)
-    now, inside = 0.0, []
+    now = 0.0
+    inside: list[tuple[float, bytes]] = []
     for pause, size in packets:
         now += pause
         sent = list(held.take(now))
