@@ -13,7 +13,7 @@ OrchError
     ├── ContainerGoneError        it died or was removed while somebody waited for it
     ├── WaitTimeoutError          it did not happen in time
     ├── FaultError                a fault could not be made, or not be healed
-    └── CleanupError              some of what was to be removed is still there
+    └── CleanupError              some of what was to be removed or healed is not
 ```
 
 A message fits on one line and says what, which value, and what to do: PySys shows it
@@ -128,13 +128,15 @@ class FaultError(DockerError):
 
 
 class CleanupError(DockerError):
-    """Some of what was to be removed is still there.
+    """Some of what was to be removed is still there, or to be healed still in force.
 
     Attributes:
         failures: One for each thing that is left.
+        verb: What could not be done to them: "removed", "healed".
     """
 
-    def __init__(self, failures: Sequence[Exception]) -> None:
+    def __init__(self, failures: Sequence[Exception], verb: str = "removed") -> None:
         self.failures = tuple(failures)
+        self.verb = verb
         words = "; ".join(str(failure) for failure in self.failures)
-        super().__init__(f"{len(self.failures)} could not be removed: {words}")
+        super().__init__(f"{len(self.failures)} could not be {verb}: {words}")

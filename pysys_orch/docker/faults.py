@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import weakref
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from pysys_orch.docker.engine import fault as values
-from pysys_orch.docker.engine.fault import Claim, Link, Remedy
+from pysys_orch.docker.engine.fault import Action, Claim, Link, Remedy
 from pysys_orch.docker.engine.healing import heal
 from pysys_orch.docker.engine.mishaps import (
     Disconnect,
@@ -134,11 +135,14 @@ class DockerFault(DockerHelper):
             OrchError: It could not be healed.
         """
         with self._lock:
-            if isinstance(self._mishap, Kill) and self._isOfTest():
-                self._remedies = ()  # it would be removed at once
-                self._undo(note="it goes with its test")
-            else:
-                self._undo()
+            try:
+                if isinstance(self._mishap, Kill) and self._isOfTest():
+                    self._remedies = ()  # it would be removed at once
+                    self._undo(note="it goes with its test")
+                else:
+                    self._undo()
+            except OrchError as failure:
+                raise FaultError(self._wording(str(failure))) from failure
 
     # Inside ---------------------------------------------------------------------------
 
@@ -151,12 +155,15 @@ class DockerFault(DockerHelper):
         clock = self._book.session.clock
         self._asked, self._inForce = clock.stamp(), None
         try:
-            plan = self._mishap.prepare()
-            self._book.claim(self, plan.claims)
-        except OrchError as failure:
-            self._tell("start", error=str(failure))
+            claims = self._mishap.claims()
+            self._book.claim(self, claims)
+            self._claims = claims
+            # After that, so that what it looks at is no other fault's doing.
+            self._remedies = self._mishap.prepare()
+        except BaseException as failure:
+            self._release()
+            self._tell("start", error=str(failure) or type(failure).__name__)
             raise
-        self._claims, self._remedies = plan.claims, plan.remedies
         self._isBegun = True
         try:
             self._book.hold(self)
@@ -167,7 +174,7 @@ class DockerFault(DockerHelper):
             self._tell("start", error=str(failure) or type(failure).__name__)
             try:
                 self._undo()
-            except OrchError as another:
+            except Exception as another:  # noqa: BLE001 -- told with the first
                 message = f"{failure}; and then it could not be undone: {another}"
                 raise FaultError(message) from failure
             raise
@@ -188,16 +195,16 @@ class DockerFault(DockerHelper):
         for target, remedy in self._remedies:
             try:
                 said = heal(target.engine, remedy)
-            except OrchError as failure:
+            except Exception as failure:  # noqa: BLE001 -- the others are healed too
                 failures.append(failure)
                 continue
             if said:
                 notes.append(f"{target.name}: {said}")
         try:
             self._mishap.end()
-            if not failures and not notes:
+            if not failures and not note:
                 self._await("healed", self._isHealed, _HEALED_WITHIN)
-        except OrchError as failure:
+        except Exception as failure:  # noqa: BLE001 -- told below, with the others
             failures.append(failure)
         error = "; ".join(map(str, failures))
         healed = None if failures else clock.stamp()
@@ -222,7 +229,9 @@ class DockerFault(DockerHelper):
         session = self._book.session
         for target, remedy in self._remedies:
             labels = target.inspect()["Config"].get("Labels") or {}
-            if labels.get(RUN_LABEL) != session.owner.key:
+            # A volume or a folder of somebody else may be mounted in what is the run's.
+            isOthers = labels.get(RUN_LABEL) != session.owner.key
+            if isOthers or remedy.action is Action.EMPTY:
                 self._promises.append(
                     session.promise(self.parent, target.engine, remedy)
                 )
@@ -358,10 +367,14 @@ class _Book:
 
     def write(self, line: dict[str, object]) -> None:
         """Add a line to the record."""
-        with self._lock:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        try:
+            with self._lock:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with self._file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+        except OSError as failure:
+            # Not raised, since what is in force has to be healed all the same.
+            log.warning("Fault not recorded in %s: %s", self._file, failure)
 
     def close(self) -> None:
         """Heal what is in force, the last first.
@@ -376,10 +389,10 @@ class _Book:
         for each in held:
             try:
                 each.close()
-            except OrchError as failure:
+            except Exception as failure:  # noqa: BLE001 -- the others are healed too
                 failures.append(failure)
         if failures:
-            raise CleanupError(failures)
+            raise CleanupError(failures, "healed")
 
 
 class DockerFaults:
@@ -435,8 +448,8 @@ class DockerFaults:
     ) -> DockerFault:
         """Take a container out of a network; undone, it joins it as it was in it.
 
-        It keeps its aliases and fixed addresses; other addresses, and ports that the
-        engine chose, may be other ones then.
+        It keeps its aliases and fixed addresses; other addresses, its MAC address, and
+        ports that the engine chose, may be other ones then.
 
         Args:
             container: The container.
@@ -516,7 +529,7 @@ class DockerFaults:
             link = Link(
                 delay=values.seconds_of("delay", delay),
                 jitter=values.seconds_of("jitter", jitter),
-                loss=float(loss),
+                loss=values.number_of("loss", loss),
                 rate=values.bits_of(rate),
                 seed=seed,
             )
@@ -525,7 +538,9 @@ class DockerFaults:
                 receivers = [_address(to)]
             elif to is not None:
                 receivers = targets[1:]
-            queue = _FIRST_QUEUE + next(_NUMBERS) % _QUEUES
+            # Runs may be on one container: each counts from a place of its own.
+            place = zlib.crc32(Session.of(self._parent).owner.key.encode())
+            queue = _FIRST_QUEUE + (place + next(_NUMBERS)) % _QUEUES
             return Slow(targets[0], link, receivers, chain=self._chain(), queue=queue)
 
         return self._fault(make, container, *peers)
@@ -556,8 +571,9 @@ class DockerFaults:
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
+            share = None if cpus is None else values.number_of("cpus", cpus)
             size = None if memory is None else values.bytes_of(memory)
-            return Squeezed(targets[0], cpus=cpus, memory=size)
+            return Squeezed(targets[0], cpus=share, memory=size)
 
         return self._fault(make, container)
 

@@ -380,12 +380,21 @@ class Session:
             if self.reaper is None:
                 self._start_reaper(parent)
             name = str(next(self._numbers))
-            if self.reaper is not None:
-                address = next(
-                    key for key, each in self._engines.items() if each is engine
+            address = next(key for key, each in self._engines.items() if each is engine)
+            environment = dict(zip(_ADDRESS, address, strict=True))
+            before = self.reaper
+            if before is None or before.promise(name, environment, remedy):
+                return name
+            log.warning("Docker: the reaper has ended, another one takes its place")
+            self._start_reaper(parent)
+            after = self.reaper
+            if after is None or after is before or not after.take_over(before):
+                log.warning(
+                    "Docker: no reaper, %s of container %s stays undone if the run is "
+                    "killed",
+                    remedy.action,
+                    remedy.container[:12],
                 )
-                environment = dict(zip(_ADDRESS, address, strict=True))
-                self.reaper.promise(name, environment, remedy)
         return name
 
     def healed(self, name: str) -> None:

@@ -197,14 +197,16 @@ def test_faults_are_of_both_versions_of_ip(
     faults: DockerFaults, parent: Parent
 ) -> None:
     """A partition cuts both, and a slow link delays both."""
-    name = f"orch-six-{os.getpid()}"
+    name = f"{Session.of(parent).short_name()}-six"
     subnet = f"fd00:{os.getpid() & 0xFFFF:x}::/64"
     docker("network", "create", "--ipv6", "--subnet", subnet, name)
+    made: list[DockerContainer] = []
     try:
         options = ("--network", name)
-        one, two = (
+        made.extend(
             started(parent, each, "sleep", "600", options=options) for each in "12"
         )
+        one, two = made
 
         def reached(client: DockerContainer, server: DockerContainer) -> float | None:
             found = server.inspect()["NetworkSettings"]["Networks"][name]
@@ -220,7 +222,7 @@ def test_faults_are_of_both_versions_of_ip(
             assert reached(one, two) is None
         assert reached(one, two)
     finally:
-        for each in (one, two):
+        for each in made:
             docker("rm", "--force", each.getName())
         docker("network", "rm", name)
 
@@ -310,17 +312,30 @@ def test_a_restart_has_nothing_to_undo(
     fault.undo()
 
 
+def with_subnet(name: str) -> str:
+    """Make a network with a subnet that nobody has; return what its addresses share."""
+    for number in range(256):
+        stem = f"10.213.{(os.getpid() + number) % 256}"
+        try:
+            docker("network", "create", "--subnet", f"{stem}.0/24", name)
+        except subprocess.CalledProcessError as failure:
+            if "overlaps" not in str(failure.stderr):
+                raise
+        else:
+            return stem
+    raise AssertionError
+
+
 def test_a_disconnected_container_comes_back_as_it_was(
     faults: DockerFaults, parent: Parent, network: DockerNetwork
 ) -> None:
     """It has its aliases and its fixed address again."""
-    client = serve(network, "client")
-    name = f"orch-subnet-{time.monotonic_ns()}"
+    client, server = serve(network, "client"), serve(network, "server")
+    name = f"{Session.of(parent).short_name()}-subnet"
     # Only a network with a subnet that somebody chose has fixed addresses.
-    docker("network", "create", "--subnet", "10.213.7.0/24", name)
+    stem = with_subnet(name)
     try:
-        fixed = "10.213.7.77"
-        server = serve(network, "server")
+        fixed = f"{stem}.77"
         options = ("--alias", "friend", "--ip", fixed)
         docker("network", "connect", *options, name, server.getName())
         docker("network", "connect", name, client.getName())
@@ -337,7 +352,7 @@ def test_a_disconnected_container_comes_back_as_it_was(
         assert reaches(client, server)
     finally:
         for each in (server, client):
-            docker("network", "disconnect", "--force", name, each.getName())
+            docker("rm", "--force", each.getName())
         docker("network", "rm", name)
 
 

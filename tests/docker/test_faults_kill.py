@@ -72,9 +72,13 @@ class Others:
 
     def rules(self) -> str:
         pid = self.found()["State"]["Pid"]
-        command = ["nsenter", f"--net=/proc/{pid}/ns/net", "iptables-save"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return "".join(line for line in done.stdout.splitlines() if "po-" in line)
+        said = ""
+        for program in ("iptables-save", "ip6tables-save"):
+            command = ["nsenter", f"--net=/proc/{pid}/ns/net", program]
+            said += subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout
+        return "".join(line for line in said.splitlines() if "po-" in line)
 
 
 @pytest.fixture
@@ -179,3 +183,42 @@ def test_what_was_undone_is_not_healed_again(others: Others, tmp_path: Path) -> 
         assert "healed" not in log.read_text()
         assert others.found()["State"]["Paused"]
         docker("unpause", others.web)
+
+
+def test_a_volume_of_somebody_else_is_not_left_full(
+    engine: ApiEngine, tmp_path: Path
+) -> None:
+    """Though it was filled by a container of the run, which goes with it."""
+    name = f"others-{os.getpid()}-volume"
+    options = ("type=tmpfs", "device=tmpfs", "o=size=2m")
+    docker("volume", "create", *(f"--opt={each}" for each in options), name)
+    mount = f"{name}:/small"
+    docker("run", "--detach", "--name", name, "-v", mount, BUSYBOX, "sleep", "600")
+    try:
+        others = Others(engine, "", name, "")
+        project = NestedProject(tmp_path / "project")
+        body = (
+            f"web = self.docker.container({BUSYBOX!r}).run(\n"
+            f"        ['sleep', '600'], extraArgs=['--volume', {mount!r}])\n"
+            "    DockerFaults(self).fill(web, '/small').start()\n"
+            "    pathlib.Path(self.runner.output, 'disturbed').touch()\n"
+            "    self.pollWait(600)\n"
+        )
+        project.test("test", f"\n    {body}")
+        with running(project) as (process, _):
+            eventually(
+                lambda: list(project.folder.glob("**/disturbed")),
+                what="the fault is in force",
+                explain=project.said,
+            )
+            assert not others.can_write()
+            process.kill()
+            eventually(others.can_write, what="the volume has space again")
+            users = f"volume={name}"
+            eventually(
+                lambda: len(docker("ps", "-aq", "--filter", users).split()) == 1,
+                what="what the run had is removed",
+            )
+    finally:
+        engine.remove(Resource(kind=Kind.CONTAINER, id=name, name=name))
+        docker("volume", "rm", name)

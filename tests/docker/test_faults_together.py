@@ -25,7 +25,8 @@ from pysys_orch.docker import (
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.links import cgroup_limits, require_reach
 from pysys_orch.docker.parent import Parent
-from pysys_orch.errors import ContainerGoneError, FaultError
+from pysys_orch.docker.session import Session
+from pysys_orch.errors import CleanupError, ContainerGoneError, FaultError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import docker, eventually
 from tests.docker.stand_in import EndedError, StandIn, stand_in
@@ -262,6 +263,18 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         lambda faults, web: faults.slow(web, 1, to="web"),
         "to is a container, several, or an address, got 'web'",
     ),
+    "no receiver": (
+        lambda faults, web: faults.slow(web, 1, to=[]).start(),
+        "a link of web is to nobody: leave `to` out for all",
+    ),
+    "share": (
+        lambda faults, web: faults.lossy(web, "x"),  # type: ignore[arg-type] # on purpose
+        "loss has to be a number, got 'x'",
+    ),
+    "cpus": (
+        lambda faults, web: faults.squeeze(web, cpus="0.5"),  # type: ignore[arg-type] # on purpose
+        "cpus has to be a number, got '0.5'",
+    ),
     "itself": (
         lambda faults, web: faults.partition(web, [web]).start(),
         "web | web cannot be parted: a container is on both sides",
@@ -318,11 +331,171 @@ def test_a_container_with_the_network_of_its_host_is_left_alone(
     docker("run", "--detach", "--name", name, "--network", "host", BUSYBOX, *SLEEP)
     try:
         web = DockerContainer.fromExisting(parent, name, own=False)
-        for fault in (faults.slow(web, 1), faults.partition(web, web)):
-            with pytest.raises(EndedError, match="has the network of its host"):
-                fault.start()
+        options = ("--name", f"{name}-2", "--network", f"container:{name}")
+        docker("run", "--detach", *options, BUSYBOX, *SLEEP)
+        joined = DockerContainer.fromExisting(parent, f"{name}-2", own=False)
+        for each in (web, joined):
+            for fault in (faults.slow(each, 1), faults.partition(each, each)):
+                with pytest.raises(EndedError, match="has the network of its host"):
+                    fault.start()
+    finally:
+        docker("rm", "--force", f"{name}-2", name)
+
+
+def others(parent: Parent, name: str, *options: str) -> DockerContainer:
+    """Start a container as others would."""
+    full = f"others-{os.getpid()}-{name}"
+    docker("run", "--detach", "--name", full, *options, BUSYBOX, *SLEEP)
+    made = DockerContainer.fromExisting(parent, full, own=False)
+    parent.addCleanupFunction(lambda: docker("rm", "--force", full))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "signal", "words"),
+    [
+        (("--rm",), "KILL", "is removed once it ends"),
+        (
+            ("--restart", "always", "--stop-signal", "QUIT"),
+            "TERM",
+            "has the restart policy always, so that TERM does not keep it down",
+        ),
+    ],
+)
+def test_what_would_not_stay_down_or_come_back_is_not_killed(
+    faults: DockerFaults,
+    parent: Parent,
+    options: tuple[str, ...],
+    signal: str,
+    words: str,
+) -> None:
+    """Its engine would remove it, or start it again."""
+    web = others(parent, "kill", *options)
+    with pytest.raises(EndedError, match=words):
+        faults.kill(web, signal).start()
+    assert web.getState() == "running"
+
+
+def test_a_container_that_its_engine_restarts_stays_down_when_killed(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """A kill is one that its engine takes for meant."""
+    web = others(parent, "always", "--restart", "always", "--stop-signal", "QUIT")
+    with faults.kill(web) as fault:
+        assert in_force(fault)
+        docker("start", web.getName())
+        assert not in_force(fault)
+    assert web.getState() == "running"
+
+
+def test_a_full_volume_has_space_again_though_its_container_ended(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """Also when that was removed: others have the volume as well."""
+    volume = f"others-{os.getpid()}-volume"
+    options = ("type=tmpfs", "device=tmpfs", "o=size=2m")
+    docker("volume", "create", *(f"--opt={each}" for each in options), volume)
+    parent.addCleanupFunction(lambda: docker("volume", "rm", volume))
+    mount = ("--volume", f"{volume}:/small")
+    witness = others(parent, "witness", *mount)
+
+    def can_write() -> bool:
+        write = "dd if=/dev/zero of=/small/x bs=4k count=1 && rm /small/x"
+        return not subprocess.run(
+            ["docker", "exec", witness.getName(), "sh", "-c", write],
+            capture_output=True,
+            check=False,
+        ).returncode
+
+    for number, ending in enumerate((["kill"], ["rm", "--force"])):
+        web = others(parent, f"filled-{number}", *mount)
+        with faults.fill(web, "/small"):
+            assert not can_write()
+            docker(*ending, web.getName())
+        assert can_write()
+
+
+def test_a_disconnected_container_that_ended_joins_again(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """It is in the network once it is started."""
+    network = DockerNetwork.create(parent)
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    web = DockerContainer.fromImage(image, "web").joinNetwork(network).run(SLEEP)
+    with faults.disconnect(web, network):
+        docker("kill", web.getName())
+    docker("start", web.getName())
+    assert web.inspect()["NetworkSettings"]["Networks"][network.getName()]["IPAddress"]
+
+
+def test_of_a_network_that_was_removed_nothing_is_healed(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """The record says so."""
+    network = DockerNetwork.create(parent)
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    web = DockerContainer.fromImage(image, "web").joinNetwork(network).run(SLEEP)
+    with faults.disconnect(web, network):
+        docker("network", "rm", network.getName())
+    assert "not found" in record(parent)[-1]["note"]
+
+
+def test_faults_are_healed_when_the_record_cannot_be_written(
+    faults: DockerFaults, parent: Parent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk of the test is no reason to leave others disturbed."""
+    Path(parent.output, "faults.jsonl").mkdir(parents=True)
+    web = container(parent, "web")
+    with faults.pause(web):
+        assert web.getState() == "paused"
+    assert web.getState() == "running"
+    assert "Fault not recorded in" in caplog.text
+
+
+def test_one_fault_that_cannot_be_healed_leaves_no_other_in_force(
+    tmp_path: Path, engine: ApiEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason; the test is told."""
+    name = f"others-{os.getpid()}-one"
+    docker("run", "--detach", "--name", name, BUSYBOX, *SLEEP)
+
+    def disturb() -> None:
+        with stand_in(tmp_path) as parent:
+            faults = DockerFaults(parent)
+            web = DockerContainer.fromExisting(parent, name, own=False)
+            faults.pause(web).start()
+            last = faults.squeeze(web, cpus=0.5).start()
+
+            def fail() -> None:
+                raise MemoryError("no memory")
+
+            monkeypatch.setattr(last._mishap, "end", fail)
+
+    try:
+        with pytest.raises(CleanupError, match=r"1 could not be healed: .*no memory"):
+            disturb()
+        assert not engine.inspect_container(name)["State"]["Paused"]
     finally:
         docker("rm", "--force", name)
+
+
+def test_a_reaper_that_was_killed_is_replaced(
+    faults: DockerFaults, parent: Parent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the next fault that it would have to heal; the log tells."""
+    web = others(parent, "reaped")
+    session = Session.of(parent)
+    with faults.pause(web):
+        first = session.reaper
+        assert first is not None
+        first._process.kill()
+        first._process.wait(10)
+        with faults.squeeze(web, cpus=0.5):
+            assert "the reaper has ended, another one takes its place" in caplog.text
+            second = session.reaper
+            assert second is not None
+            assert second is not first
+            assert second._process.poll() is None
 
 
 def test_what_is_missing_to_enter_a_container_is_said() -> None:

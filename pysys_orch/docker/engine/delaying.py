@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import random
 import select
@@ -33,11 +34,15 @@ from typing import Any
 
 from pysys_orch.clock import SystemClock
 from pysys_orch.docker.engine.fault import Link
+from pysys_orch.docker.engine.fragments import fragments
 from pysys_orch.docker.engine.ownership import start_of_process
 from pysys_orch.docker.engine.rules import SENT_MARK
 
 #: What it says once packets are handed to it.
 READY = "ready"
+
+#: How much memory packets may take while they wait, in bytes.
+MOST_HELD_BYTES = 64 * 2**20
 
 _NETFILTER = 12
 _SIX = 6
@@ -56,6 +61,12 @@ _MOST_PACKETS = 50_000
 _BUFFER_BYTES = 32 * 2**20
 _FORCED_BUFFER = 33
 _HEADERS_BYTES = 20  # of netlink and of netfilter
+_HOLDING_BYTES = 150  # of memory beside each packet
+_MTU = {  # IP_MTU and IPV6_MTU
+    socket.AF_INET: (socket.IPPROTO_IP, 14),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 24),
+}
+_ANY_PORT = 9
 
 
 class Shaper:
@@ -91,6 +102,40 @@ class Shaper:
             late += self._generator.uniform(-link.jitter, link.jitter)
         self._last = max(self._last, begin + late)
         return self._last
+
+
+class Held:
+    """Packets that wait until they are due, the first of them first.
+
+    Args:
+        most: How much memory they may take, in bytes.
+    """
+
+    def __init__(self, most: int = MOST_HELD_BYTES) -> None:
+        self._most = most
+        self._taken = 0
+        self._packets: deque[tuple[float, bytes]] = deque()
+
+    @property
+    def next_due(self) -> float | None:
+        """The instant at which one is due; None if there is none."""
+        return self._packets[0][0] if self._packets else None
+
+    def has_room(self, size: int) -> bool:
+        """Return whether a packet of *size* bytes can be held, too."""
+        return self._taken + size + _HOLDING_BYTES <= self._most
+
+    def add(self, due: float, packet: bytes) -> None:
+        """Hold one until *due*, which is not before that of others."""
+        self._taken += len(packet) + _HOLDING_BYTES
+        self._packets.append((due, packet))
+
+    def take(self, now: float) -> Iterator[bytes]:
+        """Yield those that are due, which are not held any more then."""
+        while self._packets and self._packets[0][0] <= now:
+            _, packet = self._packets.popleft()
+            self._taken -= len(packet) + _HOLDING_BYTES
+            yield packet
 
 
 class Queue:
@@ -174,13 +219,22 @@ class Sender:
 
     def send(self, packet: bytes) -> None:
         """Send one; what cannot be sent is lost, as on any link."""
+        if packet[0] >> 4 == _SIX:
+            family, packed = socket.AF_INET6, packet[24:40]
+        else:
+            family, packed = socket.AF_INET, packet[16:20]
+        address = socket.inet_ntop(family, packed)
+        made = self._socket(family)
         with contextlib.suppress(OSError):
-            if packet[0] >> 4 == _SIX:
-                address = socket.inet_ntop(socket.AF_INET6, packet[24:40])
-                self._socket(socket.AF_INET6).sendto(packet, (address, 0))
-            else:
-                address = socket.inet_ntop(socket.AF_INET, packet[16:20])
-                self._socket(socket.AF_INET).sendto(packet, (address, 0))
+            try:
+                made.sendto(packet, (address, 0))
+            except OSError as failure:
+                if failure.errno != errno.EMSGSIZE:
+                    raise
+                # The queue is before the place where the kernel cuts what is too long.
+                most = _longest(family, address)
+                for each in fragments(packet, most, os.urandom(4)):
+                    made.sendto(each, (address, 0))
 
     def _socket(self, family: socket.AddressFamily) -> socket.socket:
         if family not in self._sockets:
@@ -191,6 +245,14 @@ class Sender:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             self._sockets[family] = made
         return self._sockets[family]
+
+
+def _longest(family: socket.AddressFamily, address: str) -> int:
+    """Return how many bytes a packet to an address may have."""
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        asking.connect((address, _ANY_PORT))  # which sends nothing
+        return asking.getsockopt(*_MTU[family])
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -221,25 +283,33 @@ def main(task: Mapping[str, Any]) -> None:
             return
     print(READY, flush=True)  # noqa: T201 -- this is how it speaks
     sender = Sender()
-    held: deque[tuple[float, bytes]] = deque()
+    held = Held()
     watched = [queue.socket.fileno(), *ends]
     while True:
-        wait = max(0.0, held[0][0] - clock.instant()) if held else None
+        due = held.next_due
+        wait = None if due is None else max(0.0, due - clock.instant())
         ready, _, _ = select.select(watched, [], [], wait)
         now = clock.instant()
         for packet in queue.packets():
+            if not packet or not held.has_room(len(packet)):
+                continue
             due = shaper.due(len(packet), now)
-            if due is not None and packet:
-                held.append((due, packet))
+            if due is not None:
+                held.add(due, packet)
         is_over = any(end in ready for end in ends)
-        while held and (is_over or held[0][0] <= now):
-            sender.send(held.popleft()[1])
+        for packet in held.take(math.inf if is_over else now):
+            sender.send(packet)
         if is_over:
             return
 
 
 if __name__ == "__main__":
+    told = json.loads(sys.argv[1])
     try:
-        main(json.loads(sys.argv[1]))
+        main(told)
+    except PermissionError:
+        words = f"queue {told['queue']} is another process's: make the fault anew"
+        raise SystemExit(words) from None
     except OSError as failure:
-        raise SystemExit(failure.strerror) from None
+        words = f"{failure.strerror} (it takes a kernel with nfnetlink_queue)"
+        raise SystemExit(words) from None

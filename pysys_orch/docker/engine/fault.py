@@ -163,6 +163,22 @@ def seconds_of(what: str, said: float | str) -> float:
     return found
 
 
+def number_of(what: str, said: object) -> float:
+    """Return a number.
+
+    Args:
+        what: What it is, for messages.
+        said: The number.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not isinstance(said, int | float) or not math.isfinite(said):
+        message = f"{what} has to be a number, got {said!r}"
+        raise ConfigError(message)
+    return float(said)
+
+
 def bits_of(said: float | str | None) -> float | None:
     """Return a rate in bits per second: a number, or a text such as ``1mbit``.
 
@@ -184,12 +200,12 @@ def bytes_of(said: float | str) -> int:
 
 
 def _amount(
-    what: str, said: float | str, pattern: re.Pattern[str], step: int, wanted: str
+    what: str, said: object, pattern: re.Pattern[str], step: int, wanted: str
 ) -> float:
     found = math.nan
-    if not isinstance(said, str):
+    if isinstance(said, int | float):
         found = float(said)
-    elif match := pattern.fullmatch(said.strip()):
+    elif isinstance(said, str) and (match := pattern.fullmatch(said.strip())):
         found = float(match[1]) * step ** " kmg".index(match[2].lower() or " ")
     if not math.isfinite(found) or found <= 0:
         message = f"{what} has to be {wanted}, got {said!r}"

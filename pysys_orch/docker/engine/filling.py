@@ -1,4 +1,4 @@
-"""Fills a file system of a container: ``python -m ...filling VERB PID PATH MOST``.
+"""Fills a file system of a container: ``python -m ...filling VERB ROOT PATH MOST``.
 
 Started by `pysys_orch.docker.engine.links`. It is a process of its own since it makes
 the container's root its own: paths mean what they mean in the container, and no link in
@@ -18,6 +18,12 @@ from pathlib import Path
 NAME = ".pysys-orch-fill"
 
 _PIECE_BYTES = 1 << 20
+_DONE = {
+    "check": "looked at",
+    "fill": "filled",
+    "free": "emptied",
+    "look": "looked at",
+}
 
 
 def main(verb: str, root: str, path: str, most: int) -> None:
@@ -44,7 +50,8 @@ def main(verb: str, root: str, path: str, most: int) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             file.unlink()
     else:
-        is_full = file.exists() and not os.statvfs(folder).f_bfree
+        # Not f_bfree: some file systems keep blocks that nobody gets.
+        is_full = file.exists() and not os.statvfs(folder).f_bavail
         print("full" if is_full else "not full")  # noqa: T201 -- this is how it speaks
 
 
@@ -86,5 +93,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
     except OSError as failure:
-        words = f"{sys.argv[3]} cannot be filled: {failure.strerror}"
+        words = f"{sys.argv[3]} cannot be {_DONE[sys.argv[1]]}: {failure.strerror}"
         raise SystemExit(words) from None

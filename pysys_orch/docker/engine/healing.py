@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.fault import Action, Remedy
+from pysys_orch.docker.engine.leftover import free_place
 from pysys_orch.docker.engine.links import Files, Network, require_reach
 from pysys_orch.docker.engine.rules import Chain
 from pysys_orch.errors import ContainerGoneError, EngineAnswerError, NotFoundError
 
-_DONE = re.compile(
-    "is not paused|already exists in network|already attached to network", re.IGNORECASE
-)
+_DONE = re.compile("is not paused", re.IGNORECASE)
+# An engine in a swarm says so, with HTTP 500, of a network that is not there.
+_NOT_FOUND = re.compile("rpc error: code = NotFound")
 
 
 def heal(engine: ApiEngine, remedy: Remedy) -> str:
@@ -33,6 +34,8 @@ def heal(engine: ApiEngine, remedy: Remedy) -> str:
     except ContainerGoneError:
         return "the container has ended"
     except EngineAnswerError as refusal:
+        if _NOT_FOUND.search(refusal.explanation):
+            return refusal.explanation
         if not _DONE.search(refusal.explanation):
             raise
         return "it was undone already"
@@ -49,8 +52,9 @@ def _start(engine: ApiEngine, remedy: Remedy) -> None:
 
 def _connect(engine: ApiEngine, remedy: Remedy) -> None:
     network, endpoint = remedy.details["network"], remedy.details["endpoint"]
-    networks = engine.inspect_container(remedy.container)["NetworkSettings"]["Networks"]
-    if network not in {each["NetworkID"] for each in networks.values()}:
+    found = engine.inspect_container(remedy.container)["NetworkSettings"]
+    networks = (found["Networks"] or {}).values()
+    if network not in {each["NetworkID"] for each in networks}:
         engine.connect_network(network, remedy.container, endpoint)
 
 
@@ -63,7 +67,12 @@ def _rules(engine: ApiEngine, remedy: Remedy) -> None:
 
 
 def _empty(engine: ApiEngine, remedy: Remedy) -> None:
-    files_of(engine, remedy.container).free(remedy.details["path"])
+    path, place = remedy.details["path"], remedy.details["place"]
+    try:
+        files_of(engine, remedy.container).free(path)
+    except (ContainerGoneError, NotFoundError):
+        free_place(place, path)
+        raise
 
 
 def network_of(engine: ApiEngine, container: str) -> Network:

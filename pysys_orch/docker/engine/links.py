@@ -162,8 +162,9 @@ class Network:
     def end(self, chain: Chain) -> None:
         """Take a chain away, as far as it is there."""
         for version in chain.rules:
-            if chain.is_in(self._saved(version, chain.table)):
-                self._restore(version, chain.end())
+            saved = self._saved(version, chain.table)
+            if chain.is_in(saved):
+                self._restore(version, chain.end(saved))
 
     def has(self, chain: Chain) -> bool:
         """Return whether any of a chain is in force."""
@@ -172,8 +173,8 @@ class Network:
         )
 
     def has_whole(self, chain: Chain) -> bool:
-        """Return whether all of a chain is in force."""
-        return all(
+        """Return whether all of a chain is in force, and that is something."""
+        return bool(chain.rules) and all(
             chain.is_whole_in(self._saved(version, chain.table), version)
             for version in chain.rules
         )
@@ -276,10 +277,7 @@ class Delay:
         if said != READY:
             self._process.kill()
             _, errors = self._process.communicate()
-            message = (
-                f"packets cannot be delayed here: {_last(errors) or 'no answer'} (it "
-                "takes a kernel with nfnetlink_queue)"
-            )
+            message = f"packets cannot be delayed here: {_last(errors) or 'no answer'}"
             raise FaultError(message)
 
     @property

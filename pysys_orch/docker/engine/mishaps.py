@@ -5,8 +5,10 @@ How each is undone is a matter of `healing`, which also the reaper knows.
 
 from __future__ import annotations
 
+import signal as signals
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pysys_orch.docker.engine.client import ApiEngine
@@ -21,6 +23,7 @@ from pysys_orch.docker.engine.fault import (
     plan_squeeze,
 )
 from pysys_orch.docker.engine.healing import files_of, network_of
+from pysys_orch.docker.engine.leftover import find_place
 from pysys_orch.docker.engine.links import (
     Delay,
     cgroup_limits,
@@ -32,6 +35,7 @@ from pysys_orch.errors import ConfigError, ContainerGoneError, FaultError, NotFo
 from pysys_orch.inputs import nearest
 
 _OF_A_TASK = "com.docker.swarm.task.id"
+_OF_A_CONTAINER = "container:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +77,8 @@ class Target:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What has to be known before something happens.
-
-    Attributes:
-        claims: What it needs for itself.
-        remedies: How it is undone, each where.
-    """
-
-    claims: tuple[Claim, ...] = ()
-    remedies: tuple[tuple[Target, Remedy], ...] = ()
+#: How something is undone, each where.
+Remedies = tuple[tuple[Target, Remedy], ...]
 
 
 class Mishap(Protocol):
@@ -101,8 +96,16 @@ class Mishap(Protocol):
     targets: Sequence[Target]
     lasts: bool
 
-    def prepare(self) -> Plan:
-        """Look at the containers, and say what it takes; nothing happens yet.
+    def claims(self) -> tuple[Claim, ...]:
+        """Return what it needs for itself, before the rest is looked at.
+
+        Raises:
+            OrchError: It cannot happen to these containers.
+        """
+        ...
+
+    def prepare(self) -> Remedies:
+        """Look at the containers, and say what undoes it; nothing happens yet.
 
         Raises:
             OrchError: It cannot happen to them.
@@ -137,6 +140,9 @@ class _Simple:
         self.targets: Sequence[Target] = (target,)
         self._target = target
 
+    def claims(self) -> tuple[Claim, ...]:
+        return self._claims()
+
     def is_in_force(self) -> bool:
         raise NotImplementedError
 
@@ -146,15 +152,16 @@ class _Simple:
     def end(self) -> None:
         pass
 
-    def _plan(self, remedy: Remedy | None, part: str = "") -> Plan:
+    def _claims(self, parts: Iterable[str] = ("",)) -> tuple[Claim, ...]:
         container = self._target.container
-        claim = Claim(kind=self.kind, container=container, part=part)
-        remedies = () if remedy is None else ((self._target, remedy),)
-        return Plan(claims=(claim,), remedies=remedies)
+        return tuple(
+            Claim(kind=self.kind, container=container, part=part) for part in parts
+        )
 
-    def _remedy(self, action: Action, **details: object) -> Remedy:
+    def _remedy(self, action: Action, **details: object) -> Remedies:
         container = self._target.container
-        return Remedy(action=action, container=container, details=details)
+        remedy = Remedy(action=action, container=container, details=details)
+        return ((self._target, remedy),)
 
 
 class Pause(_Simple):
@@ -162,12 +169,12 @@ class Pause(_Simple):
 
     kind = "pause"
 
-    def prepare(self) -> Plan:
+    def prepare(self) -> Remedies:
         """See `Mishap`."""
         if self._target.inspect_running()["State"]["Paused"]:
             message = f"container {self._target.name} is paused already"
             raise FaultError(message)
-        return self._plan(self._remedy(Action.UNPAUSE))
+        return self._remedy(Action.UNPAUSE)
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -187,13 +194,16 @@ class Kill(_Simple):
         super().__init__(target)
         self.words = signal
         self._signal = signal
+        self._before = ""
 
-    def prepare(self) -> Plan:
+    def prepare(self) -> Remedies:
         """See `Mishap`."""
-        labels = self._target.inspect_running()["Config"]["Labels"] or {}
+        found = self._target.inspect_running()
+        require_end(found, self._signal)
+        self._before = found["State"]["StartedAt"]
         # A swarm has another one take its place.
-        self.lasts = _OF_A_TASK not in labels
-        return self._plan(self._remedy(Action.START) if self.lasts else None)
+        self.lasts = _OF_A_TASK not in (found["Config"]["Labels"] or {})
+        return self._remedy(Action.START) if self.lasts else ()
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -202,15 +212,16 @@ class Kill(_Simple):
     def is_in_force(self) -> bool:
         """See `Mishap`."""
         try:
-            return not self._target.inspect()["State"]["Running"]
+            state = self._target.inspect()["State"]
         except ContainerGoneError:
             if self.lasts:
                 raise
             return True
+        return not state["Running"] and state["StartedAt"] == self._before
 
     def is_healed(self) -> bool:
         """See `Mishap`."""
-        return not self.lasts or super().is_healed()
+        return not self.lasts or bool(self._target.inspect()["State"]["Running"])
 
 
 class Restart(_Simple):
@@ -224,10 +235,10 @@ class Restart(_Simple):
         self._grace = grace
         self._before = ""
 
-    def prepare(self) -> Plan:
+    def prepare(self) -> Remedies:
         """See `Mishap`."""
         self._before = self._target.inspect()["State"]["StartedAt"]
-        return self._plan(None)
+        return ()
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -257,10 +268,32 @@ class Disconnect(_Simple):
         super().__init__(target)
         self.words = network or "all networks"
         self._network = network
-        self._ids: tuple[str, ...] = ()
+        self._wanted: dict[str, Json] = {}
 
-    def prepare(self) -> Plan:
+    def claims(self) -> tuple[Claim, ...]:
         """See `Mishap`."""
+        return self._claims(each["NetworkID"] for each in self._find().values())
+
+    def prepare(self) -> Remedies:
+        """See `Mishap`."""
+        self._wanted = self._find()
+        return tuple(
+            remedy
+            for each in self._wanted.values()
+            for remedy in self._remedy(
+                Action.CONNECT,
+                network=each["NetworkID"],
+                endpoint=endpoint_of(self._target.container, each),
+            )
+        )
+
+    def _find(self) -> dict[str, Json]:
+        """Return the networks that it is taken out of, by their names.
+
+        Raises:
+            ConfigError: There is none.
+            FaultError: It could not join one again.
+        """
         target = self._target
         networks = target.inspect()["NetworkSettings"]["Networks"] or {}
         wanted = {
@@ -284,27 +317,13 @@ class Disconnect(_Simple):
                     "use partition, or make the network attachable"
                 )
                 raise FaultError(message)
-        self._ids = tuple(each["NetworkID"] for each in wanted.values())
-        remedies = [
-            self._remedy(
-                Action.CONNECT,
-                network=each["NetworkID"],
-                endpoint=endpoint_of(target.container, each),
-            )
-            for each in wanted.values()
-        ]
-        claims = [
-            Claim(kind=self.kind, container=target.container, part=each)
-            for each in self._ids
-        ]
-        return Plan(
-            claims=tuple(claims), remedies=tuple((target, each) for each in remedies)
-        )
+        return wanted
 
     def begin(self) -> None:
         """See `Mishap`."""
-        for each in self._ids:
-            self._target.engine.disconnect_network(each, self._target.container)
+        engine, container = self._target.engine, self._target.container
+        for each in self._wanted.values():
+            engine.disconnect_network(each["NetworkID"], container)
 
     def is_in_force(self) -> bool:
         """See `Mishap`."""
@@ -312,11 +331,20 @@ class Disconnect(_Simple):
 
     def is_healed(self) -> bool:
         """See `Mishap`."""
-        return self._there() == set(self._ids)
+        missing = self._wanted.keys() - self._there()
+        return not any(map(self._exists, missing))
 
     def _there(self) -> set[str]:
+        # By name, since one that has ended has no id of a network that it joins.
         networks = self._target.inspect()["NetworkSettings"]["Networks"] or {}
-        return {each["NetworkID"] for each in networks.values()} & set(self._ids)
+        return networks.keys() & self._wanted.keys()
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._target.engine.inspect_network(self._wanted[name]["NetworkID"])
+        except NotFoundError:
+            return False
+        return True
 
 
 class Squeezed(_Simple):
@@ -335,7 +363,7 @@ class Squeezed(_Simple):
         self.words = ", ".join(f"{key} {each}" for key, each in told if each)
         self._before: dict[str, int | None] | None = None
 
-    def prepare(self) -> Plan:
+    def prepare(self) -> Remedies:
         """See `Mishap`."""
         target = self._target
         found = target.inspect_running()
@@ -346,7 +374,7 @@ class Squeezed(_Simple):
             cgroups=target.engine.cgroup_version(),
         )
         self._before = self._kernel(found)
-        return self._plan(self._remedy(Action.UPDATE, **self._squeeze.former))
+        return self._remedy(Action.UPDATE, **self._squeeze.former)
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -402,11 +430,17 @@ class Fill(_Simple):
         self.words = path
         self._path = path
 
-    def prepare(self) -> Plan:
+    def claims(self) -> tuple[Claim, ...]:
         """See `Mishap`."""
-        container = self._target.inspect_running()["Id"]
-        files_of(self._target.engine, container).check(self._path)
-        return self._plan(self._remedy(Action.EMPTY, path=self._path), self._path)
+        return self._claims([self._path])
+
+    def prepare(self) -> Remedies:
+        """See `Mishap`."""
+        target = self._target
+        found = target.inspect_running()
+        files_of(target.engine, target.container).check(self._path)
+        place = find_place(target.engine, found, self._path)
+        return self._remedy(Action.EMPTY, path=self._path, place=place.as_json())
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -446,27 +480,32 @@ class Slow(_Simple):
         self._name = chain
         self._queue = queue
         self._chain = queueing(chain, queue, ())
+        self._addresses: list[str] | None = None
         self._delay: Delay | None = None
         names = [each if isinstance(each, str) else each.name for each in to or ()]
         self.words = f"{link}{' to ' + ', '.join(names) if names else ''}"
 
-    def prepare(self) -> Plan:
+    def claims(self) -> tuple[Claim, ...]:
+        """See `Mishap`."""
+        if self._to is None:
+            return self._claims()
+        if not self._to:
+            name = self._target.name
+            message = f"a link of {name} is to nobody: leave `to` out for all"
+            raise ConfigError(message)
+        self._addresses = [
+            address
+            for each in self._to
+            for address in ([each] if isinstance(each, str) else _addresses(each))
+        ]
+        return self._claims(self._addresses)
+
+    def prepare(self) -> Remedies:
         """See `Mishap`."""
         _require_own_network(self._target)
-        addresses: list[str] | None = None
-        if self._to is not None:
-            addresses = []
-            for each in self._to:
-                known = [each] if isinstance(each, str) else _addresses(each)
-                addresses += known
-        self._chain = queueing(self._name, self._queue, addresses, ip_versions())
-        network_of(self._target.engine, self._target.container)
-        remedy = self._remedy(Action.RULES, **self._chain.as_json())
-        claims = [
-            Claim(kind=self.kind, container=self._target.container, part=part)
-            for part in addresses or [""]
-        ]
-        return Plan(claims=tuple(claims), remedies=((self._target, remedy),))
+        versions = ip_versions()
+        self._chain = queueing(self._name, self._queue, self._addresses, versions)
+        return self._remedy(Action.RULES, **self._chain.as_json())
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -515,7 +554,12 @@ class Partition:
         self._name = chain
         self._chains: dict[Target, Chain] = {}
 
-    def prepare(self) -> Plan:
+    def claims(self) -> tuple[Claim, ...]:
+        """See `Mishap`."""
+        # Each has a chain of its own: partitions go together, also twice the same.
+        return ()
+
+    def prepare(self) -> Remedies:
         """See `Mishap`."""
         if not all(self._sides):
             message = f"a partition has containers on both sides, got {self.words!r}"
@@ -538,7 +582,7 @@ class Partition:
             )
             raise ConfigError(message)
         self._chains = chains
-        remedies = tuple(
+        return tuple(
             (
                 target,
                 Remedy(
@@ -549,8 +593,6 @@ class Partition:
             )
             for target, chain in chains.items()
         )
-        # Each has a chain of its own: partitions go together, also twice the same.
-        return Plan(remedies=remedies)
 
     def begin(self) -> None:
         """See `Mishap`."""
@@ -580,14 +622,66 @@ class Partition:
             return False
 
 
+def require_end(found: Json, signal: str) -> None:
+    """Make sure that a container that a signal ends stays as it is then.
+
+    Args:
+        found: Its inspection.
+        signal: The signal, with or without SIG, or its number.
+
+    Raises:
+        FaultError: Its engine removes it then, or starts it again.
+    """
+    name, host = str(found["Name"]).lstrip("/"), found["HostConfig"]
+    if host.get("AutoRemove"):
+        message = (
+            f"container {name} is removed once it ends, so that it could not be "
+            "started again: run it without --rm"
+        )
+        raise FaultError(message)
+    policy = (host.get("RestartPolicy") or {}).get("Name")
+    wanted = found["Config"].get("StopSignal")
+    # What ends by these is not started again by its engine.
+    final = {"KILL", _signal_name(wanted or signal)}
+    if policy in {"always", "on-failure"} and _signal_name(signal) not in final:
+        message = (
+            f"container {name} has the restart policy {policy}, so that {signal} does "
+            f"not keep it down: use KILL, or its stop signal {wanted}"
+        )
+        raise FaultError(message)
+
+
+def _signal_name(said: str) -> str:
+    name = said.upper().removeprefix("SIG")
+    if name.isdecimal() and int(name) in set(signals.Signals):
+        name = signals.Signals(int(name)).name.removeprefix("SIG")
+    return name
+
+
 def _require_own_network(target: Target) -> None:
     found = target.inspect_running()
-    if found["HostConfig"].get("NetworkMode") == "host":
+    joined = found["HostConfig"].get("NetworkMode") or ""
+    while joined.startswith(_OF_A_CONTAINER):
+        other = joined.removeprefix(_OF_A_CONTAINER)
+        try:
+            owner = target.engine.inspect_container(other)
+        except NotFoundError:
+            break  # what it had joined is there all the same
+        joined = owner["HostConfig"].get("NetworkMode") or ""
+    network = network_of(target.engine, target.container).identity()
+    if joined == "host" or network == _network_of_host():
         message = (
             f"container {target.name} has the network of its host, which is not for a "
             "test to disturb: run it in a network"
         )
         raise FaultError(message)
+
+
+def _network_of_host() -> int | None:
+    try:
+        return Path("/proc/1/ns/net").stat().st_ino
+    except OSError:
+        return None
 
 
 def _addresses(target: Target) -> Sequence[str]:

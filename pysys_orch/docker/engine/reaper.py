@@ -31,6 +31,7 @@ from pysys_orch.docker.engine.ownership import Owner
 from pysys_orch.settings import DockerSettings, inherited_environment
 
 _PROCESS = "pysys_orch.docker.engine.reaping"
+_HEALING = 60.0  # for one fault: three commands, of 20 s at most
 
 
 @contextlib.contextmanager
@@ -56,6 +57,7 @@ class Reaper:
         self._process = process
         self._lock = threading.Lock()
         self._said = ""
+        self._promised: dict[str, dict[str, Any]] = {}
         self._reported = threading.Event()
         # A thread, since nothing else can wait for a pipe with a limit everywhere.
         threading.Thread(target=self._listen, name="orch-reaper", daemon=True).start()
@@ -99,19 +101,33 @@ class Reaper:
 
     def promise(
         self, name: str, environment: Mapping[str, str], remedy: Remedy
-    ) -> None:
+    ) -> bool:
         """Have the reaper undo a fault when the run dies.
 
         Args:
             name: What to call it.
             environment: That of a client of the engine on which it is.
             remedy: How to undo it.
+
+        Returns:
+            Whether it is there to do so.
         """
         said = {"name": name, "engine": dict(environment), **remedy.as_json()}
-        self._tell({"remedy": said})
+        self._promised[name] = said
+        return self._tell({"remedy": said})
+
+    def take_over(self, other: Reaper) -> bool:
+        """Promise what another one has that is not there any more.
+
+        Returns:
+            Whether this one is there to do so.
+        """
+        self._promised = dict(other._promised)
+        return all(self._tell({"remedy": said}) for said in self._promised.values())
 
     def healed(self, name: str) -> None:
         """Tell the reaper that a fault is undone."""
+        self._promised.pop(name, None)
         self._tell({"healed": name})
 
     def has_reported(self, timeout: float) -> bool:
@@ -142,8 +158,9 @@ class Reaper:
         """Tell the reaper that the run is over and owns nothing any more.
 
         Args:
-            timeout: Seconds that it has to go.
+            timeout: Seconds that it has to go, besides those that healing takes.
         """
+        timeout += len(self._promised) * _HEALING
         self._say_over("read")
         try:
             self._process.wait(timeout)
@@ -170,9 +187,18 @@ class Reaper:
             self._said = stream.readline()
         self._reported.set()
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
-        # A reaper that somebody killed is missed by nobody: the next run collects.
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            assert self._process.stdin is not None  # noqa: S101 -- it is a pipe
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+    def _tell(self, message: Mapping[str, Any]) -> bool:
+        """Tell it something; return whether it is there to hear that."""
+        # Of what is to be removed, one that was killed is missed by nobody: the next
+        # run collects.
+        stream = self._process.stdin
+        assert stream is not None  # noqa: S101 -- it is a pipe
+        with self._lock:
+            try:
+                stream.write(json.dumps(message) + "\n")
+                stream.flush()
+            except (OSError, ValueError):
+                with contextlib.suppress(OSError):
+                    stream.close()  # or it would be tried again at the very end
+                return False
+            return self._process.poll() is None

@@ -188,9 +188,10 @@ def _heal(remedies: dict[str, dict[str, Any]]) -> None:
         remedy = Remedy.of(said)
         words = f"{remedy.action} of container {remedy.container[:12]}"
         try:
-            engine = ApiEngine.connect({**inherited_environment(), **said["engine"]})
-            note = heal(engine, remedy)
-        except OrchError as failure:
+            environment = {**inherited_environment(), **said["engine"]}
+            with contextlib.closing(ApiEngine.connect(environment)) as engine:
+                note = heal(engine, remedy)
+        except Exception as failure:  # noqa: BLE001 -- the others are healed too
             _write(f"not healed: {words}: {failure}")
             continue
         del remedies[name]

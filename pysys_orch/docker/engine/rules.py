@@ -45,10 +45,16 @@ class Chain:
             *(f"-I {hook} -j {self.name}" for hook in self.hooks),
         )
 
-    def end(self) -> str:
-        """Return what takes it away."""
+    def end(self, saved: str) -> str:
+        """Return what takes it away.
+
+        Args:
+            saved: What ``iptables-save`` says of its table: whether all hooks still
+                lead to it, since what is not there cannot be deleted.
+        """
+        led = [line for line in saved.splitlines() if line.endswith(f" -j {self.name}")]
         return self._text(
-            *(f"-D {hook} -j {self.name}" for hook in self.hooks),
+            *(f"-D {line.removeprefix('-A ')}" for line in led),
             f"-F {self.name}",
             f"-X {self.name}",
         )
@@ -62,7 +68,7 @@ class Chain:
         lines = saved.splitlines()
         rules = [line for line in lines if line.startswith(f"-A {self.name} ")]
         is_led_to = all(f"-A {hook} -j {self.name}" in lines for hook in self.hooks)
-        return is_led_to and len(rules) == len(self.rules[version])
+        return is_led_to and 0 < len(rules) == len(self.rules[version])
 
     def as_json(self) -> dict[str, Any]:
         """Return what is needed to take it away, for a line of JSON."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysys_orch.docker.engine.delaying import Shaper
+from pysys_orch.docker.engine.delaying import Held, Shaper
 from pysys_orch.docker.engine.fault import (
     UNLIMITED_BYTES,
     Action,
@@ -56,6 +56,29 @@ def test_packets_are_late_by_what_was_asked_and_stay_in_order(
         if link.rate is None:
             assert due <= now + link.delay + link.jitter + 1e-6 or due == last
         last = due
+
+
+@given(packets=PACKETS)
+def test_what_waits_takes_no_more_memory_than_it_may(
+    packets: list[tuple[float, int]],
+) -> None:
+    """What is taken comes out in its order and in time; what went makes room."""
+    held = Held(100_000)
+    now = 0.0
+    inside: list[tuple[float, bytes]] = []
+    for pause, size in packets:
+        now += pause
+        sent = list(held.take(now))
+        assert sent == [packet for due, packet in inside if due <= now]
+        inside = [(due, packet) for due, packet in inside if due > now]
+        taken = sum(len(packet) for _, packet in inside)
+        if held.has_room(size):
+            inside.append((now + 0.5, bytes(size)))
+            held.add(*inside[-1])
+            assert taken + size <= 100_000
+        else:
+            assert taken + size + 200 * (len(inside) + 1) > 100_000
+        assert held.next_due == (inside[0][0] if inside else None)
 
 
 @given(rate=st.floats(1e3, 1e9), sizes=st.lists(st.integers(20, 65_000), min_size=1))
@@ -153,7 +176,8 @@ def test_a_remedy_survives_a_line_of_json() -> None:
     chain = queueing("po-1", 7, ["10.0.0.1"])
     remedy = Remedy(action=Action.RULES, container="c", details=chain.as_json())
     assert Remedy.of(json.loads(json.dumps(remedy.as_json()))) == remedy
-    assert Chain.of(remedy.details).end() == chain.end()
+    saved = ":po-1 - [0:0]\n-A POSTROUTING -j po-1\n"
+    assert Chain.of(remedy.details).end(saved) == chain.end(saved)
 
 
 def test_claims_clash_on_one_container_and_one_part_of_it() -> None:
@@ -179,8 +203,12 @@ def test_a_cut_is_of_both_directions_and_both_versions() -> None:
         "-I INPUT -j po-1\n-I OUTPUT -j po-1\nCOMMIT\n"
     )
     assert "-A po-1 -s fd00::1 -j DROP" in chain.begin(6)
-    assert chain.end() == (
+    saved = chain.begin(4).replace("-I", "-A")
+    assert chain.end(saved) == (
         "*filter\n-D INPUT -j po-1\n-D OUTPUT -j po-1\n-F po-1\n-X po-1\nCOMMIT\n"
+    )
+    assert chain.end(saved.replace("-A INPUT -j po-1\n", "")) == (
+        "*filter\n-D OUTPUT -j po-1\n-F po-1\n-X po-1\nCOMMIT\n"
     )
 
 
