@@ -220,12 +220,14 @@ class Convergence:
         Raises:
             DockerError: The service is not there, or the engine does not answer.
         """
-        tasks = self._service.tasks()
-        if self._wanted is None:
-            self._number = swarm.asked_for(self._spec, tasks)
+        # In this order: the task for which an update is rolled back is seen to have
+        # failed.
         update = None
         if self._updating:
             update = self._service.inspect().get("UpdateStatus")
+        tasks = self._service.tasks()
+        if self._wanted is None:
+            self._number = swarm.asked_for(self._spec, tasks)
         judge = functools.partial(
             swarm.judge_tasks,
             tasks,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
-from pysys_orch.docker.convergence import Convergence, Ending, Observed
+from pysys_orch.docker.convergence import Before, Convergence, Ending, Observed
 from pysys_orch.errors import ConfigError, ContainerGoneError, NotFoundError
 from pysys_orch.testing import ManualClock
 from tests.docker.engine.test_swarm import CRASH, JOB, NO_NODE, SPEC, task
@@ -36,6 +36,9 @@ class Swarm:
 
     def inspect_container(self, container: str) -> dict[str, Any]:
         raise NotFoundError("inspect", 404, f"no such container {container}")
+
+    def task_logs(self, task: str, **_how: object) -> NoReturn:
+        raise NotFoundError("logs", 404, f"no such task {task}")
 
     def unready_nodes(self) -> set[str]:
         return self.dead
@@ -100,6 +103,34 @@ def test_tasks_that_are_being_replaced_do_not_count(clock: ManualClock) -> None:
     assert str(state) == "0 of 1 run, 1 more that should not"
     swarm.now = [task("shutdown"), task("running")]
     assert state.look()
+
+
+def test_what_an_update_failed_of_is_told(clock: ManualClock) -> None:
+    """It may be rolled back while one looks."""
+    culprit = task("running")
+    failed = {**task("failed", CRASH, code=7), "ID": culprit["ID"]}
+
+    class FailsMeanwhile(Swarm):
+        def __init__(self) -> None:
+            super().__init__(ONE, culprit)
+            self.update = {"State": "updating"}
+
+        def inspect_service(self, service: str) -> dict[str, Any]:
+            return {**super().inspect_service(service), "UpdateStatus": self.update}
+
+        def list_tasks(self, service: str) -> list[dict[str, Any]]:
+            found = super().list_tasks(service)
+            self.now = [failed]
+            self.update = {"State": "rollback_started", "Message": "a task failed"}
+            return found
+
+    swarm = FailsMeanwhile().observed()
+    state = Convergence(swarm, clock=clock, wanted=2, before=Before(), updating=True)
+    assert not state.look()
+    state.require()
+    assert not state.look()
+    with pytest.raises(ContainerGoneError, match=r"rolled back .*exit code 7"):
+        state.require()
 
 
 def test_a_job_without_a_node_ends_its_wait(clock: ManualClock) -> None:
