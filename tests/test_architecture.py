@@ -20,6 +20,7 @@ WINGS = ("docker", "orchestration", "livecheck", "escalation")
 GROUND = {
     "errors": set[str](),
     "lazy": set[str](),
+    "raising": set[str](),
     "durations": set[str](),
     "limits": {"pysys_orch.inputs"},
     "inputs": {"pysys_orch.errors"},

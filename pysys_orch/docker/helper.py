@@ -26,6 +26,7 @@ from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConfigError, DockerError, OrchError, WaitTimeoutError
 from pysys_orch.inputs import nearest
+from pysys_orch.raising import IS_RAISED
 
 if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
@@ -334,6 +335,9 @@ class DockerBelonging(DockerHelper):
 class Reporting:
     """Turns an error in its block into an outcome of *parent*.
 
+    Not in an event of an orchestration, whose description says what becomes of errors:
+    there it is raised.
+
     Args:
         parent: A test or a runner.
         abortOnError: Whether the outcome ends the test; if not, the block is left and
@@ -363,10 +367,14 @@ class Reporting:
     ) -> bool:
         if not isinstance(failure, OrchError):
             return False
+        reason = _LONG_ID.sub(r"\1", self._wording(str(failure)))
+        if IS_RAISED.get() and self._abortOnError is not False:
+            failure.args = (reason,)
+            return False
         outcome = TIMEDOUT if isinstance(failure, WaitTimeoutError) else BLOCKED
         self._parent.addOutcome(
             outcome,
-            _LONG_ID.sub(r"\1", self._wording(str(failure))),
+            reason,
             abortOnError=self._abortOnError,
             callRecord=_callRecord(),
         )

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pysys_orch.clock import Clock
 from pysys_orch.orchestration.failures import see_through
 from pysys_orch.orchestration.switch import KillSwitch
+from pysys_orch.raising import IS_RAISED
 
 log = logging.getLogger("pysys.orch.orchestration")
 
@@ -114,6 +115,7 @@ class Call:
         elif not self.is_cancelled:
             self.started = started
             self.is_made = True
+            token = IS_RAISED.set(True)
             try:
                 found = self.work()
                 if found is not None:
@@ -121,6 +123,8 @@ class Call:
             except BaseException as failure:  # noqa: BLE001 -- also SystemExit
                 self.failure = failure
                 self.outcome = Outcome.FAILED
+            finally:
+                IS_RAISED.reset(token)
         if self.is_made or is_too_late:
             self.ended = clock.instant()
         if self.ruling is not None:
