@@ -12,22 +12,21 @@ from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.convergence import Before, Convergence, Ending, Observed
 from pysys_orch.docker.engine import ready, swarm
 from pysys_orch.docker.engine.command import chosen_name, port_key
-from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
-from pysys_orch.docker.helper import allocateFiles, checked, fileName, reserveFile
+from pysys_orch.docker.evidence import leaveServiceEvidence
+from pysys_orch.docker.helper import allocateFiles, checked, fileName
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared, roleOf
 from pysys_orch.docker.running import listens
 from pysys_orch.docker.secret import DockerConfig, DockerSecret, SwarmFile
-from pysys_orch.docker.session import Session, write_json
+from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,
     ConflictError,
     ContainerGoneError,
     EngineAnswerError,
-    EngineUnreachableError,
     NotFoundError,
     WaitTimeoutError,
 )
@@ -111,7 +110,7 @@ class DockerService(Prepared):
         service._owned = own
         with service.reporting():
             session = Session.of(parent)
-            engine = session.swarm_engine()
+            engine = session.engines.swarm_engine()
             session.belongings(parent).add(service)
             try:
                 found = engine.inspect_service(name)
@@ -211,7 +210,7 @@ class DockerService(Prepared):
                 raise ConfigError(message)
             session = Session.of(self.parent)
             self._environs = environs
-            engine = session.swarm_engine(environs)
+            engine = session.engines.swarm_engine(environs)
             spec = swarm.ServiceSpec(
                 container=self._containerSpec(session, cmd),
                 replicas=replicas,
@@ -424,17 +423,11 @@ class DockerService(Prepared):
         engine = self.engineInUse()
         if engine is None or not (self.resources() or self._service):
             return
+        stem = fileName(self.displayName)
         with contextlib.suppress(NotFoundError):
-            stem = fileName(self.displayName)
-            place = reserveFile(folder, stem, ".inspect.json")
-            found = without_userinfo(engine.inspect_service(self._service))
-            write_json(place, found)
-            stem = place.name.removesuffix(".inspect.json")  # no other service's
-            tasks = engine.list_tasks(self._service)
-            write_json(folder / f"{stem}.tasks.json", without_userinfo(tasks))
-            for each in () if self._followers else tasks:
-                name = f"{stem}.{each.get('Slot', '')}.{each['ID'][:8]}"
-                self._leaveLog(engine, each, folder, name)
+            leaveServiceEvidence(
+                engine, self._service, folder, stem, withLogs=not self._followers
+            )
 
     def end(self) -> None:
         """Kill its tasks if their log is being read, and read that to its end."""
@@ -456,32 +449,6 @@ class DockerService(Prepared):
             part.detach()
 
     # Inside ---------------------------------------------------------------------------
-
-    @staticmethod
-    def _leaveLog(
-        engine: ApiEngine, task: Mapping[str, Any], folder: Path, name: str
-    ) -> None:
-        """Write the log of a task, wherever that is, unless it is out of reach."""
-        from pysys_orch.docker.engine.elsewhere import read_task_log
-        from pysys_orch.docker.engine.logs import read_log
-
-        container = swarm.container_of(task)
-        if not container:
-            return
-        try:
-            found = engine.inspect_container(container)
-        except NotFoundError:  # it is on another node, or gone
-            found = {}
-        files = {
-            "out": reserveFile(folder, name, ".out"),
-            "err": reserveFile(folder, name, ".err"),
-        }
-        if found:
-            framed = not found["Config"]["Tty"]
-            read_log(engine, str(found["Id"]), framed=framed, **files)
-            return
-        with contextlib.suppress(EngineAnswerError, EngineUnreachableError):
-            read_task_log(engine, task, **files)
 
     def _environmentFilters(self) -> list[str]:
         """Return what ``docker ps`` filters by: its environment are its containers."""
@@ -820,7 +787,7 @@ class DockerService(Prepared):
         from pysys_orch.docker.engine.tasklogs import ServiceLog
 
         engine = self._engine()
-        hub = Session.of(self.parent).hub(engine)
+        hub = Session.of(self.parent).engines.hub(engine)
         return ServiceLog(engine, self._service, out=out, err=err, hub=hub)
 
     def _endLogs(self) -> None:
