@@ -80,7 +80,11 @@ def cache_tag(test: BaseTest, folder: str) -> str:
     parent = _parent(test)
     try:
         name = DockerImage.fromDockerfile(parent, f"{folder}/Dockerfile", folder)
-        tags = Session.of(parent).engine().inspect_image(name.getName())["RepoTags"]
+        tags = (
+            Session.of(parent)
+            .engines.engine()
+            .inspect_image(name.getName())["RepoTags"]
+        )
         return next(tag for tag in tags if is_cache_tag(tag))
     finally:
         _clean(parent)

@@ -97,7 +97,7 @@ def _ask(parent: Parent, session: Session) -> ComposeProgram:
         raise ConfigError(message)
     if version := _version(parent, None, "compose"):
         return ComposeProgram(command=None, prefix=("compose",), version=version)
-    path = session.environment().get("PATH")
+    path = session.engines.environment().get("PATH")
     found = shutil.which("docker-compose", path=path)
     if found is not None and (version := _version(parent, found)):
         return ComposeProgram(command=found, version=version)

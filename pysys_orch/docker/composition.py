@@ -12,8 +12,8 @@ from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import last_words
-from pysys_orch.docker.engine.networks import is_exhausted
 from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
+from pysys_orch.docker.engine.pools import exhausted_pool
 from pysys_orch.docker.envfile import readVariables
 from pysys_orch.docker.helper import Docker, fileText
 from pysys_orch.docker.session import Session
@@ -197,8 +197,8 @@ class DockerComposition(Deployment):
         """
         session = Session.of(self.parent)
         done = self._runCompose(words, options, timeout)
-        if _status(done) and is_exhausted(fileText(done.stderr)):
-            session.make_room(self._engine())
+        if _status(done) and exhausted_pool(fileText(done.stderr)):
+            session.pools.make_room(self._engine())
             done = self._runCompose(words, options, timeout)
         if not _status(done):
             return
@@ -209,8 +209,8 @@ class DockerComposition(Deployment):
         said = complaint(fileText(done.stderr)) or last_words(fileText(done.stdout))
         if said == "no service selected":
             raise ConfigError(self._nothingUp())
-        if is_exhausted(said):
-            said = session.told_exhausted(self._engine())
+        if pool := exhausted_pool(said):
+            said = session.pools.told_exhausted(self._engine(), pool)
         program = findCompose(self.parent).name
         message = (
             f"`{program} {words[0]}` of {self._file.name} exited with "

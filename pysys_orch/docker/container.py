@@ -93,7 +93,7 @@ class DockerContainer(Prepared, RunningContainer):
         container._owned = own
         with container.reporting():
             session = Session.of(parent)
-            engine = session.engine()
+            engine = session.engines.engine()
             session.belongings(parent).add(container)
             try:
                 found = engine.inspect_container(name)
@@ -290,7 +290,7 @@ class DockerContainer(Prepared, RunningContainer):
     ) -> None:
         self._requireNotRun("run")
         session = Session.of(self.parent)
-        engine = session.engine(environs)
+        engine = session.engines.engine(environs)
         spec = self._containerSpec(session, cmd)
         extra = [str(each) for each in extraArgs or ()]
         if foreground:
@@ -319,7 +319,7 @@ class DockerContainer(Prepared, RunningContainer):
         abort: bool,
     ) -> None:
         # By its name, since it may lack memory before the client has told its id.
-        hub = Session.of(self.parent).hub(self._engine())
+        hub = Session.of(self.parent).engines.hub(self._engine())
         self._watch = hub.watch(f"name={self._name}")
         done = self._executeDockerCommand(
             self.parent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from pysys_orch.errors import (
 if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
 
+_LOOK_EVERY = 0.5
 _STUCK_PATIENCE = 3.0  # what the swarm lacks may have been in use until a moment ago
 
 
@@ -45,11 +46,15 @@ class Observed:
         engine: A manager of its swarm.
         service: The swarm's id of it.
         name: What to call it.
+
+    Attributes:
+        engine: A manager of its swarm.
+        name: What to call it.
     """
 
     def __init__(self, engine: ApiEngine, service: str, name: str) -> None:
+        self.engine = engine
         self.name = name
-        self._engine = engine
         self._service = service
 
     def inspect(self) -> dict[str, Any]:
@@ -59,7 +64,7 @@ class Observed:
             ContainerGoneError: It was removed.
         """
         try:
-            return self._engine.inspect_service(self._service)
+            return self.engine.inspect_service(self._service)
         except NotFoundError:
             raise self._gone() from None
 
@@ -70,7 +75,7 @@ class Observed:
             ContainerGoneError: It was removed.
         """
         try:
-            return self._engine.list_tasks(self._service)
+            return self.engine.list_tasks(self._service)
         except NotFoundError:
             raise self._gone() from None
 
@@ -92,13 +97,13 @@ class Observed:
         found = set()
         for container in map(swarm.container_of, swarm.running_tasks(tasks)):
             with contextlib.suppress(NotFoundError):  # it is on another node
-                if not self._engine.inspect_container(container)["State"]["Running"]:
+                if not self.engine.inspect_container(container)["State"]["Running"]:
                     found.add(container)
         return found
 
     def lost(self) -> set[str]:
         """Return the ids of the nodes from which nothing is heard."""
-        return self._engine.unready_nodes()
+        return self.engine.unready_nodes()
 
     def last_words(self, task: Mapping[str, Any] | None) -> str:
         """Return what the container of a task logged last, as the end of a sentence."""
@@ -110,10 +115,10 @@ class Observed:
             return ""
         try:
             try:
-                found = self._engine.inspect_container(container)
-                lines = last_lines(self._engine, found)
+                found = self.engine.inspect_container(container)
+                lines = last_lines(self.engine, found)
             except NotFoundError:  # it is on another node
-                lines = last_lines_of_task(self._engine, task)
+                lines = last_lines_of_task(self.engine, task)
         except DockerError:  # it is gone already, or its node is down
             return ""
         return ready.quoted(lines)
@@ -320,3 +325,43 @@ class Ending:
     def __str__(self) -> str:
         """Say what its tasks do."""
         return f"its tasks: {swarm.in_words(self._tasks) or 'none'}"
+
+
+def wary(service: Observed, clock: Clock) -> Callable[[], None]:
+    """Return what raises, while somebody waits for a service, once that is in vain.
+
+    It looks twice a second, however often it is called.
+
+    Args:
+        service: The service.
+        clock: What tells the time.
+
+    Returns:
+        Raises a `ContainerGoneError` if its tasks fail again and again, or have all
+        ended.
+
+    Raises:
+        DockerError: The service is not there, or the engine does not answer.
+    """
+    known = swarm.ended(service.tasks())
+    looked = clock.instant()
+
+    def require() -> None:
+        nonlocal looked
+        if clock.instant() - looked < _LOOK_EVERY:
+            return
+        tasks = service.tasks()
+        spec = service.inspect()["Spec"]
+        wanted = swarm.asked_for(spec, tasks)
+        judged = swarm.judge_tasks(tasks, spec=spec, wanted=wanted, known=known)
+        looked = clock.instant()
+        failure, failed = judged.failure, judged.failed
+        if not failure and swarm.ends(spec) and tasks and not swarm.are_open(tasks):
+            failure = "all its tasks have ended"
+            failed = swarm.first_failed(tasks) or tasks[-1]
+        if failure:
+            last = service.last_words(failed)
+            message = f"service {service.name}: {failure}{last}"
+            raise ContainerGoneError(message)
+
+    return require

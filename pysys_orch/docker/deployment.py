@@ -220,7 +220,7 @@ class Deployment(DockerBelonging):
         self._requireName()
         # Where a shell would be that brings it up.
         self._environs = {"PWD": str(self._file.parent), **(environs or {})}
-        engine = session.engine(environs)
+        engine = session.engines.engine(environs)
         if not self._registered:
             self._registered = True
             session.belongings(self.parent).add(self)
@@ -246,7 +246,7 @@ class Deployment(DockerBelonging):
         """Return what variables in the file stand for."""
         return {
             **self.parent.getDefaultEnvirons(),
-            **Session.of(self.parent).environment(environs),
+            **Session.of(self.parent).engines.environment(environs),
         }
 
     def _requireName(self) -> None:

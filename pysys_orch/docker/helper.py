@@ -228,11 +228,11 @@ class DockerHelper:
                 stdout, stderr = allocateFiles(parent, name)
             session = Session.of(parent)
             # Asked first, since a client would wait for ever for a mute engine.
-            engine = session.engine(environs)
+            engine = session.engines.engine(environs)
             environment = {
                 **parent.getDefaultEnvirons(),
                 **engine.client_address(),
-                **session.environment(environs),
+                **session.engines.environment(environs),
             }
             program = _program(command or session.settings.exe, environment)
             Path(parent.output).mkdir(parents=True, exist_ok=True)
@@ -275,13 +275,13 @@ class DockerHelper:
         """Return the volumes or networks of this environment, as the engine does."""
         filters = self._environmentFilters()
         labels = [each.removeprefix("label=") for each in filters]
-        return Session.of(self.parent).engine().list_labelled(path, labels)
+        return Session.of(self.parent).engines.engine().list_labelled(path, labels)
 
     def _listed(self, path: str, name: str | None) -> list[dict[str, Any]]:
         """Return the volumes or networks of this environment or of the one named."""
         if name is None:
             return self._environmentOf(path)
-        engine = Session.of(self.parent).engine()
+        engine = Session.of(self.parent).engines.engine()
         composed = engine.list_labelled(path, [f"com.docker.compose.project={name}"])
         stacked = engine.list_labelled(path, [f"com.docker.stack.namespace={name}"])
         return composed or stacked
@@ -308,7 +308,7 @@ class DockerBelonging(DockerHelper):
 
     def engineInUse(self) -> ApiEngine | None:
         """Return the engine that it is on, or None if none was ever reached."""
-        return Session.of(self.parent).reached(self._environs)
+        return Session.of(self.parent).engines.reached(self._environs)
 
     def leaveEvidence(self, folder: Path) -> None:
         """Write what explains a failure into *folder*: nothing."""
@@ -325,11 +325,11 @@ class DockerBelonging(DockerHelper):
         return all(labels.get(key) == ours[key] for key in (RUN_LABEL, TEST_LABEL))
 
     def _engine(self) -> ApiEngine:
-        return Session.of(self.parent).engine(self._environs)
+        return Session.of(self.parent).engines.engine(self._environs)
 
     def _reach(self) -> Reach:
         """Return how one comes from here to what its engine publishes."""
-        return Session.of(self.parent).reach(self._engine())
+        return Session.of(self.parent).engines.reach(self._engine())
 
 
 class Reporting:

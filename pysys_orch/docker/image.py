@@ -252,7 +252,7 @@ class DockerImage(DockerBelonging):
     def _build(
         self, build: _Build, *, noCache: bool, timeout: float, abort: bool
     ) -> None:
-        engine = Session.of(self.parent).engine()
+        engine = Session.of(self.parent).engines.engine()
         text = build.file.read_bytes().decode("utf-8", "surrogateescape")
         if not dockerfile.has_stage(text):
             message = f"{build.file} has no FROM instruction: it makes no image"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.engine.networks import NO_POOL_OF_SWARM, network_options
+from pysys_orch.docker.engine.networks import network_options
+from pysys_orch.docker.engine.pools import NO_POOL_OF_SWARM
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.runningcontainer import RunningContainer
@@ -96,7 +97,9 @@ class DockerNetwork(DockerBelonging):
                 )
             except ValueError as failure:
                 raise ConfigError(str(failure)) from None
-            engine = session.swarm_engine() if swarming else session.engine()
+            engine = (
+                session.engines.swarm_engine() if swarming else session.engines.engine()
+            )
             network._name = name
             session.belongings(parent).add(network)
             labels = session.labels(parent)
@@ -106,7 +109,7 @@ class DockerNetwork(DockerBelonging):
                 if swarming:
                     network._requireAddresses(engine)
 
-            session.with_room(engine, make)
+            session.pools.with_room(engine, make)
         return network
 
     @classmethod
@@ -125,7 +128,7 @@ class DockerNetwork(DockerBelonging):
         with network.reporting():
             session = Session.of(parent)
             try:
-                found = session.engine().inspect_network(name)
+                found = session.engines.engine().inspect_network(name)
             except NotFoundError:
                 message = f"there is no network {name}"
                 raise DockerError(message) from None

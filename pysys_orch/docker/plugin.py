@@ -79,7 +79,7 @@ class DockerRunnerPlugin:
                 f"got {self.swarm!r}"
             )
             raise UserError(message)  # type: ignore[no-untyped-call] # PySys
-        session.begins_swarm = self.swarm == "init"
+        session.engines.begins_swarm = self.swarm == "init"
         try:
             folder = Path(runner.output)
             folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class DockerRunnerPlugin:
     def _dismiss(self, session: Session) -> None:
         if self._reaper is None:
             return
-        if not session.is_used:
+        if not session.engines.is_used:
             # A run without Docker does not wait for what dead runs have left.
             self._reaper.leave()
             return

@@ -416,13 +416,9 @@ def listens(reach: Reach, found: Mapping[str, Any], key: str, number: int) -> bo
         except OSError:
             continue  # no way from here to that network
     bindings = (found["NetworkSettings"].get("Ports") or {}).get(key) or []
-    for binding in bindings:
-        try:
-            port = int(binding["HostPort"])
-            return ready.accepts_connections(reach.host, port, direct=False)
-        except OSError:
-            continue
-    return False
+    return any(
+        ready.accepts_published(reach.host, int(each["HostPort"])) for each in bindings
+    )
 
 
 def _pattern(expr: str | None) -> re.Pattern[str] | None:

@@ -12,16 +12,16 @@ from pysys.constants import BACKGROUND, FOREGROUND
 
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.events import DIE, KILL, OOM, START
-from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.reach import addresses_within
+from pysys_orch.docker.evidence import writeEvidence
 from pysys_orch.docker.helper import (
     Docker,
     fileName,
     reserveFile,
 )
 from pysys_orch.docker.parent import Parent
-from pysys_orch.docker.session import Session, write_json
+from pysys_orch.docker.session import Session
 from pysys_orch.errors import (
     ConfigError,
     ConflictError,
@@ -254,15 +254,14 @@ class RunningContainer(Running):
         except NotFoundError:
             return
         place = reserveFile(folder, fileName(self.displayName), ".inspect.json")
-        # Its environment may have tokens in it, and this is kept for everybody.
-        write_json(place, without_userinfo(found))
+        writeEvidence(place, found)
         stem = place.name.removesuffix(".inspect.json")  # no other container's
         if self._watch is not None:
             events = [
                 {"at": each.at.isoformat(), "action": each.action, **each.attributes}
                 for each in self._lateEvents(found)
             ]
-            write_json(folder / f"{stem}.events.json", without_userinfo(events))
+            writeEvidence(folder / f"{stem}.events.json", events)
         if not self._followers:
             read_log(
                 engine,
@@ -314,7 +313,7 @@ class RunningContainer(Running):
 
     def _watchEvents(self) -> None:
         engine = self._engine()
-        self._watch = Session.of(self.parent).hub(engine).watch(self._container)
+        self._watch = Session.of(self.parent).engines.hub(engine).watch(self._container)
 
     def _id(self) -> str:
         """Return the engine's id of it.
@@ -529,7 +528,7 @@ class RunningContainer(Running):
             out=out,
             err=err,
             framed=not self._inspect()["Config"]["Tty"],
-            hub=Session.of(self.parent).hub(engine),
+            hub=Session.of(self.parent).engines.hub(engine),
         )
 
     def _labelsOf(self, engine: ApiEngine, name: str) -> Mapping[str, str]:

@@ -108,7 +108,7 @@ class SwarmFile(DockerBelonging):
 
     def _create(self, data: bytes) -> None:
         session = Session.of(self.parent)
-        engine = session.swarm_engine()
+        engine = session.engines.swarm_engine()
         session.belongings(self.parent).add(self)
         create = {Kind.SECRET: engine.create_secret, Kind.CONFIG: engine.create_config}
         self._unanswered = True

@@ -61,7 +61,7 @@ class DockerSwarm(Deployment):
             clock = Session.of(self.parent).clock
             deadline = clock.instant() + timeout
             # A swarm that is not there is best said before anything else is.
-            Session.of(self.parent).swarm_engine(environs).inspect_swarm()
+            Session.of(self.parent).engines.swarm_engine(environs).inspect_swarm()
             tailored = self._begin(environs, stack=True)
             before = {name: part.before() for name, part in self._services().items()}
             self._executeDockerCommand(

@@ -60,7 +60,7 @@ class DockerVolume(DockerBelonging):
                 )
             except ValueError as failure:
                 raise ConfigError(str(failure)) from None
-            engine = session.engine()
+            engine = session.engines.engine()
             volume._name = session.name(parent, displayName)
             session.belongings(parent).add(volume)
             engine.create_volume(volume._name, session.labels(parent), options)
@@ -81,7 +81,7 @@ class DockerVolume(DockerBelonging):
         with volume.reporting():
             session = Session.of(parent)
             try:
-                found = session.engine().inspect_volume(name)
+                found = session.engines.engine().inspect_volume(name)
             except NotFoundError:
                 message = f"there is no volume {name}"
                 raise DockerError(message) from None

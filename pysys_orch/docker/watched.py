@@ -145,7 +145,7 @@ class Watched:
     def _hear(self, engine: ApiEngine) -> None:
         """Take note of what has happened to it meanwhile."""
         if self._watch is None:
-            hub = Session.of(self.container.parent).hub(engine)
+            hub = Session.of(self.container.parent).engines.hub(engine)
             self._watch = hub.watch(self.container.getId())
         count = self._watch.count
         for event in self._watch.events(self._heard):

@@ -10,8 +10,8 @@ import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Kind
-from pysys_orch.docker.engine.networks import is_exhausted
 from pysys_orch.docker.engine.ownership import Owner, owner_labels, resource_name
+from pysys_orch.docker.engine.pools import exhausted_pool
 from pysys_orch.errors import DockerError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import passing_owner
@@ -66,7 +66,7 @@ def fill(engine: ApiEngine, owner: Owner | None) -> int:
         try:
             engine.create_network(name, labels, {})
         except DockerError as refusal:
-            if is_exhausted(str(refusal)):
+            if exhausted_pool(str(refusal)):
                 return number
             raise
     raise AssertionError("there is always room")
@@ -135,3 +135,35 @@ def test_a_pool_full_of_what_lives_is_told(
         result.reason,
     )
     assert {resource_name(owner, "t", "network", n) for n in range(3)} <= networks
+
+
+@pytest.mark.docker
+def test_a_swarm_whose_pool_is_full_is_told(
+    cramped: PrivateEngine, full: ApiEngine, tmp_path: Path
+) -> None:
+    """The reason counts the swarm's networks only, and says what gives it more."""
+    cramped.docker("swarm", "init", *TWO_OVERLAYS)
+    try:
+        with passing_owner() as owner:
+            facts = {"host": "here", "directory": "/somewhere"}
+            labels = owner_labels(
+                owner, test_id="t", lease=300, facts=facts, keep=False
+            )
+            name = resource_name(owner, "t", "network", 0)
+            full.create_network(name, labels, {"Driver": "overlay"})
+            result = run(tmp_path, cramped, "self.docker.network(driver='overlay')")
+        assert result.outcome == "BLOCKED"
+        told = re.fullmatch(
+            r"the swarm has no addresses for another overlay network: it has 2 "
+            r"\((.*), (.*)\), and .*pysys-orch collect.*"
+            r"`docker swarm init --default-addr-pool .*",
+            result.reason,
+        )
+        assert told is not None, result.reason
+        assert set(told.groups()) == {
+            f"1 of the run with process {owner.pid} in /somewhere on here",
+            "1 of nobody known here",  # the swarm's own one
+        }
+        assert "default-address-pools" not in result.reason
+    finally:
+        cramped.docker("swarm", "leave", "--force")

@@ -33,13 +33,8 @@ from pysys_orch.docker.engine.ownership import (
     start_of_process,
     this_domain,
 )
-from pysys_orch.docker.engine.swarm import (
-    File,
-    ServiceSpec,
-    remove_service,
-    running_tasks,
-    service_body,
-)
+from pysys_orch.docker.engine.servicespec import File, ServiceSpec, service_body
+from pysys_orch.docker.engine.swarm import remove_service, running_tasks
 from pysys_orch.errors import (
     ConfigError,
     ConflictError,

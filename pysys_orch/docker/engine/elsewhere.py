@@ -142,8 +142,8 @@ class LogsElsewhere:
         number = str(task["ID"])
         if number not in self._tasks:
             place = str(task.get("Slot") or task["NodeID"])
-            name = f"{place[:_SHORT]}.{number[:_SHORT]}"
-            self._tasks[number] = _TaskLog(task, *self._opening(name))
+            opened = self._opening(name_in_files(place, number))
+            self._tasks[number] = _TaskLog(task, *opened)
         try:
             self._tasks[number].read(self._engine)
         except NotFoundError:  # with its service
@@ -228,6 +228,15 @@ class _OfTasks:
             stderr=stderr,
             tail=tail,
         )
+
+
+def name_in_files(*words: str) -> str:
+    """Return what a task of a service is called in the names of files.
+
+    Args:
+        words: Its slot, or its node where there are none; and its id.
+    """
+    return ".".join(word[:_SHORT] for word in words)
 
 
 def last_lines_of_task(engine: Engine, task: Mapping[str, Any]) -> list[str]:

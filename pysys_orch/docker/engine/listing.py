@@ -27,7 +27,7 @@ class Listing(Swarming):
         """
         found: list[Found] = []
         found += self._containers()
-        found += self._networks()
+        found += self.networks()
         found += self._volumes()
         found += self._images(dated=dated)
         found += self._swarm(Kind.SERVICE, "/services")
@@ -35,6 +35,22 @@ class Listing(Swarming):
         found += self._swarm(Kind.CONFIG, "/configs")
         found += self._begun_swarm()
         return found
+
+    def networks(self, *, scope: str = "") -> list[Found]:
+        """Return the networks.
+
+        Args:
+            scope: How far they span: ``local`` or ``swarm``; all by default.
+        """
+        return [
+            Found(
+                resource=Resource(kind=Kind.NETWORK, id=each["Id"], name=each["Name"]),
+                created=read_stamp(each["Created"]),
+                labels=each.get("Labels") or {},
+            )
+            for each in self._get("list networks", "/networks")
+            if scope in {"", each["Scope"]}
+        ]
 
     def remove(self, resource: Resource) -> None:
         """Remove one thing: kill what runs, untag what is used.
@@ -68,14 +84,6 @@ class Listing(Swarming):
                     kind=Kind.CONTAINER, id=each["Id"], name=names[0].lstrip("/")
                 ),
                 created=datetime.fromtimestamp(each["Created"], UTC),
-                labels=each.get("Labels") or {},
-            )
-
-    def _networks(self) -> Iterator[Found]:
-        for each in self._get("list networks", "/networks"):
-            yield Found(
-                resource=Resource(kind=Kind.NETWORK, id=each["Id"], name=each["Name"]),
-                created=read_stamp(each["Created"]),
                 labels=each.get("Labels") or {},
             )
 

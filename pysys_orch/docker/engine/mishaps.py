@@ -371,7 +371,7 @@ class Squeezed(_Simple):
             found["HostConfig"],
             cpus=self._cpus,
             memory=self._memory,
-            cgroups=target.engine.cgroup_version(),
+            cgroups=int(target.engine.info().get("CgroupVersion") or 1),
         )
         self._before = self._kernel(found)
         return self._remedy(Action.UPDATE, **self._squeeze.former)

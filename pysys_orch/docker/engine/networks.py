@@ -1,29 +1,14 @@
-"""Networks and volumes in the Engine API's words, and addresses that run out."""
+"""Networks and volumes in the Engine API's words."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pysys_orch.docker.engine.model import Found, Kind
-from pysys_orch.docker.engine.ownership import OWNER_LABEL, Owner, owner_of
-
-#: What is said here of a swarm, which says nothing, when it has no subnet left.
-NO_POOL_OF_SWARM = "the swarm has no available address pool"
-
-# What engines say, their swarms included, when no subnet is left.
-_EXHAUSTED = re.compile(
-    r"non-overlapping IPv[46] address pool|predefined address pools have been fully"
-    r"|no available (network|address pool)|failed to allocate network IP"
-)
-_WITHOUT_ADDRESSES = {"host", "none"}
 _SIZE = re.compile(r"[1-9][0-9]*[kmgKMG]?")
-_MOST_OWNERS = 3
 
 
 def network_options(
@@ -123,50 +108,6 @@ def volume_options(
         options |= {"type": "tmpfs", "device": "tmpfs"}
         options["o"] = ",".join([f"size={size}", *more])
     return {"Driver": driver, "DriverOpts": options} if options else {"Driver": driver}
-
-
-def is_exhausted(words: str) -> bool:
-    """Return whether an engine says that it has no addresses for another network."""
-    return _EXHAUSTED.search(words) is not None
-
-
-def told_exhausted(listing: Iterable[Found], mine: Owner) -> str:
-    """Return who has the networks that leave no addresses, and what to do.
-
-    Args:
-        listing: Everything on the engine that can have an owner.
-        mine: Who asks.
-    """
-    networks = [
-        found
-        for found in listing
-        if found.resource.kind is Kind.NETWORK
-        and found.resource.name not in _WITHOUT_ADDRESSES
-    ]
-    owners = Counter(_words_of(found, mine) for found in networks)
-    parts = [f"{count} of {words}" for words, count in owners.most_common(_MOST_OWNERS)]
-    if rest := len(networks) - sum(n for _, n in owners.most_common(_MOST_OWNERS)):
-        parts.append(f"{rest} of others")
-    return (
-        f"the engine has no addresses for another network: it has {len(networks)} "
-        f"({', '.join(parts)}), and nothing that a dead run left is among them any "
-        "more. Remove some (`docker network ls`, `pysys-orch collect --kept`), give "
-        "the engine more or smaller `default-address-pools`, or the network a subnet"
-    )
-
-
-def _words_of(found: Found, mine: Owner) -> str:
-    owner = owner_of(found)
-    if owner is None:
-        return "nobody known here"
-    if owner == mine:
-        return "this run"
-    try:
-        told = json.loads(found.labels[OWNER_LABEL])
-        place = f" in {told['directory']} on {told['host']}"
-    except (KeyError, TypeError, ValueError):
-        place = ""
-    return f"the run with process {owner.pid}{place}"
 
 
 def _subnet(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

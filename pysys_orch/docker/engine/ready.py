@@ -163,6 +163,19 @@ def accepts_connections(host: str, port: int, *, direct: bool) -> bool:
             return False
 
 
+def accepts_published(host: str, port: int) -> bool:
+    """Return whether somebody listens behind a published port that is in reach.
+
+    Args:
+        host: Name or address.
+        port: TCP port.
+    """
+    try:
+        return accepts_connections(host, port, direct=False)
+    except OSError:
+        return False
+
+
 def _is_own_echo(connection: socket.socket) -> bool:
     """Return whether a socket is connected to itself.
 

@@ -17,7 +17,6 @@ from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
 from pysys_orch.errors import DockerError, EngineUnreachableError, NotFoundError
 
 _TASK_LABEL = "com.docker.swarm.task.name"
-_SHORT = 8  # characters of an id
 _LOOK_EVERY = 0.5
 _LOOK_SPARING = 4  # times as long as a look took, where that is longer
 _LONGEST_PAUSE = 5.0
@@ -235,7 +234,7 @@ class ServiceLog:
             return
         task = str(listed["Labels"].get(_TASK_LABEL) or container)
         # Of service.slot.id, or service.node.id where there are no slots.
-        name = ".".join(part[:_SHORT] for part in task.split(".")[-2:])
+        name = elsewhere.name_in_files(*task.split(".")[-2:])
         self._followers[container] = LogFollower(
             self._engine,
             container,

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysys_orch.docker.engine.model import Found, Kind, Resource
 from pysys_orch.docker.engine.networks import (
-    is_exhausted,
     local_subnet,
     network_options,
-    told_exhausted,
     volume_options,
 )
-from pysys_orch.docker.engine.ownership import Owner, owner_labels, resource_name
-
-ME = Owner(scope="42782f", pid=9677, start=15174315)
-OTHER = Owner(scope="42782f", pid=77, start=15174315)
 
 
 def test_a_plain_network_is_the_engine_s_own_choice() -> None:
@@ -127,44 +118,3 @@ def test_a_size_that_cannot_be_is_refused(given: dict[str, Any], words: str) -> 
     """No engine is asked for what it would refuse later, when it is mounted."""
     with pytest.raises(ValueError, match=words):
         volume_options(**given)
-
-
-@pytest.mark.parametrize(
-    ("words", "exhausted"),
-    [
-        (
-            "could not find an available, non-overlapping IPv4 address pool",
-            True,
-        ),
-        ("all predefined address pools have been fully subnetted", True),
-        ("network with name n already exists", False),
-        ("Pool overlaps with other one on this address space", False),
-    ],
-)
-def test_only_a_lack_of_addresses_is_one(words: str, *, exhausted: bool) -> None:
-    """Whoever asks for addresses that somebody has is not helped by a collection."""
-    assert is_exhausted(words) == exhausted
-
-
-def test_who_has_the_networks_is_told() -> None:
-    """Those of this run first, if they are the most; none that take no addresses."""
-    facts = {"host": "h", "directory": "/d"}
-    other = owner_labels(OTHER, test_id="t", lease=1, facts=facts, keep=False)
-    names = [resource_name(ME, "t", "n", n) for n in range(3)]
-    listing = [
-        Found(
-            resource=Resource(kind=kind, id=name, name=name),
-            created=datetime.min.replace(tzinfo=UTC),
-            labels=labels,
-        )
-        for kind, name, labels in [
-            *((Kind.NETWORK, name, {}) for name in names),
-            (Kind.NETWORK, resource_name(OTHER, "t", "n", 1), other),
-            (Kind.NETWORK, "bridge", {}),
-            (Kind.NETWORK, "none", {}),
-            (Kind.VOLUME, resource_name(ME, "t", "v", 9), {}),
-        ]
-    ]
-    told = told_exhausted(listing, ME)
-    words = "it has 5 (3 of this run, 1 of the run with process 77 in /d on h, "
-    assert re.search(re.escape(words) + r"1 of nobody known here\)", told)

@@ -1,18 +1,19 @@
-"""What a run's session tells and removes does not depend on one thing alone."""
+"""What is told and removed when a test ends does not depend on one thing alone."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import pytest
 
+from pysys_orch.clock import SystemClock
+from pysys_orch.docker.belongings import Belonging, Belongings
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.session import Belongings
+from pysys_orch.docker.parent import Parent
 from pysys_orch.errors import DockerError
-
-if TYPE_CHECKING:
-    from pysys_orch.docker.session import Belonging
+from tests.docker.stand_in import StandIn
 
 
 class Thing:
@@ -24,6 +25,7 @@ class Thing:
 
     def __init__(self, name: str) -> None:
         self.displayName = name
+        self.is_detached = False
 
     def resources(self) -> list[Resource]:
         if not self.displayName:
@@ -32,14 +34,26 @@ class Thing:
         name = self.displayName
         return [Resource(kind=Kind.CONTAINER, id=name, name=name)]
 
+    def leaveEvidence(self, folder: Path) -> None:  # noqa: N802 -- PySys's style
+        pass
+
+    def detach(self) -> None:
+        self.is_detached = True
+
 
 def test_what_was_kept_is_told_though_one_thing_cannot_be_asked(
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who keeps things for a look at them needs the names of the others."""
-    things = [cast("Belonging", Thing(name)) for name in ("first", "", "last")]
+    test = StandIn(tmp_path)
+    test.failed = True
+    belongings = Belongings(cast("Parent", test), keep=True, clock=SystemClock())
+    things = [Thing(name) for name in ("first", "", "last")]
+    for thing in things:
+        belongings.add(cast("Belonging", thing))
     with caplog.at_level(logging.WARNING, "pysys.orch.docker"):
-        Belongings._tell_kept(things)
+        test.cleanup()
+    assert all(thing.is_detached for thing in things)
     told = "\n".join(caplog.messages)
     assert "docker exec -it first sh" in told
     assert "docker exec -it last sh" in told
