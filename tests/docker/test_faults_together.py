@@ -538,7 +538,7 @@ def test_a_fault_that_is_not_seen_in_force_is_taken_back(
     web = container(parent, "web")
     fault = faults.pause(web)
     monkeypatch.setattr(fault._mishap, "is_in_force", lambda: False)
-    monkeypatch.setattr("pysys_orch.docker.faults._IN_FORCE_WITHIN", 0.1)
+    monkeypatch.setattr("pysys_orch.docker.fault._IN_FORCE_WITHIN", 0.1)
     with pytest.raises(EndedError, match=r"was not in force within 0\.1 s"):
         fault.start()
     assert web.getState() == "running"
