@@ -146,6 +146,19 @@ def test_faults_of_several_kinds_go_together(
         assert all(map(in_force, made))
 
 
+def test_a_busy_container_is_paused_though_it_hardly_gets_any_cpu(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """To be frozen takes some, too; engines give up at once."""
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    loops = "for i in 1 2 3 4; do (while :; do :; done) & done; wait"
+    web = DockerContainer.fromImage(image, "web").run(["sh", "-c", loops])
+    with faults.squeeze(web, cpus=0.1):
+        for _ in range(4):
+            with faults.pause(web):
+                assert web.getState() == "paused"
+
+
 def test_a_container_that_went_has_nothing_to_heal(
     faults: DockerFaults, parent: Parent
 ) -> None:

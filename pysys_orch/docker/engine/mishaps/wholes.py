@@ -6,9 +6,14 @@ import signal as signals
 
 from pysys_orch.docker.engine.fault import Action, Json
 from pysys_orch.docker.engine.mishaps.mishap import Remedies, Simple, Target
-from pysys_orch.errors import ContainerGoneError, FaultError
+from pysys_orch.errors import ContainerGoneError, EngineAnswerError, FaultError
 
 _OF_A_TASK = "com.docker.swarm.task.id"
+
+# With the first version of cgroups runc gives up where processes get no CPU for a
+# moment, which they have to have to be frozen: under a squeeze, or on a busy machine.
+_NOT_FROZEN = "unable to freeze"
+_FREEZES = 40  # of a third of a second, then
 
 
 class Pause(Simple):
@@ -25,7 +30,13 @@ class Pause(Simple):
 
     def begin(self) -> None:
         """See `Mishap`."""
-        self.target.engine.pause_container(self.target.container)
+        for left in reversed(range(_FREEZES)):
+            try:
+                self.target.engine.pause_container(self.target.container)
+                break
+            except EngineAnswerError as refusal:
+                if not left or _NOT_FROZEN not in refusal.explanation:
+                    raise
 
     def is_in_force(self) -> bool:
         """See `Mishap`."""
