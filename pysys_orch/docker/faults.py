@@ -21,6 +21,7 @@ from pysys_orch.docker.engine.mishaps import (
     Squeezed,
     Target,
 )
+from pysys_orch.docker.engine.rules import queues_from
 from pysys_orch.docker.fault import DockerFault
 from pysys_orch.docker.faultbook import RECORD, FaultBook
 from pysys_orch.docker.helper import Reporting
@@ -32,7 +33,6 @@ from pysys_orch.errors import ConfigError
 
 __all__ = ["RECORD", "Containers", "DockerFault", "DockerFaults"]
 
-_FIRST_QUEUE, _QUEUES = 16_384, 32_768
 _NUMBERS = itertools.count(1)
 
 Containers = RunningContainer | Iterable[RunningContainer]
@@ -183,8 +183,9 @@ class DockerFaults:
                 receivers = targets[1:]
             # Runs may be on one container: each counts from a place of its own.
             place = zlib.crc32(Session.of(self._parent).owner.key.encode())
-            queue = _FIRST_QUEUE + (place + next(_NUMBERS)) % _QUEUES
-            return Slow(targets[0], link, receivers, chain=self._chain(), queue=queue)
+            queues = queues_from(place + next(_NUMBERS))
+            chain = self._chain()
+            return Slow(targets[0], link, receivers, chain=chain, queues=queues)
 
         return self._fault(make, container, *peers)
 

@@ -3,16 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pysys_orch.docker.engine.fault import Action, Claim, Link, Remedy
 from pysys_orch.docker.engine.healing import network_of
-from pysys_orch.docker.engine.links import Delay, ip_versions
+from pysys_orch.docker.engine.links import Delay, Network, ip_versions
 from pysys_orch.docker.engine.mishaps.mishap import Remedies, Simple, Target
 from pysys_orch.docker.engine.rules import Chain, addresses_of, cutting, queueing
 from pysys_orch.errors import ConfigError, ContainerGoneError, FaultError, NotFoundError
 
 _OF_A_CONTAINER = "container:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """A chain in the network of a container.
+
+    Attributes:
+        chain: The chain.
+        sharing: Those with that network: the container, and whom it has joined.
+    """
+
+    chain: Chain
+    sharing: tuple[Target, ...]
+
+    def remedies(self) -> Remedies:
+        """Return what takes it away, whichever of them is still there."""
+        return tuple(
+            (
+                each,
+                Remedy(
+                    action=Action.RULES,
+                    container=each.container,
+                    details=self.chain.as_json(),
+                ),
+            )
+            for each in self.sharing
+        )
+
+    def begin(self) -> None:
+        """Put it in force."""
+        _network(self.sharing[0]).begin(self.chain)
+
+    def is_whole(self) -> bool:
+        """Return whether all of it is in force."""
+        return _network(self.sharing[0]).has_whole(self.chain)
+
+    def is_there(self) -> bool:
+        """Return whether any of it is."""
+        return any(map(self._is_in, self.sharing))
+
+    def _is_in(self, target: Target) -> bool:
+        try:
+            return _network(target).has(self.chain)
+        except (ContainerGoneError, NotFoundError):
+            return False
 
 
 class Slow(Simple):
@@ -23,7 +69,7 @@ class Slow(Simple):
         link: What becomes of its packets.
         to: Containers and addresses to which it has to send them; None is all.
         chain: The name of a chain that nobody else has.
-        queue: The number of a queue that nobody else has there.
+        queues: The numbers of queues that it may have, which others may have, too.
     """
 
     kind = "link"
@@ -35,14 +81,15 @@ class Slow(Simple):
         to: Sequence[Target | str] | None,
         *,
         chain: str,
-        queue: int,
+        queues: Sequence[int],
     ) -> None:
         super().__init__(target)
         self._link = link
         self._to = to
         self._name = chain
-        self._queue = queue
-        self._chain = queueing(chain, queue, ())
+        self._queues = queues
+        self._placed: _Placed | None = None
+        self._sharing: tuple[Target, ...] = ()
         self._addresses: list[str] | None = None
         self._delay: Delay | None = None
         names = [each if isinstance(each, str) else each.name for each in to or ()]
@@ -50,49 +97,53 @@ class Slow(Simple):
 
     def claims(self) -> tuple[Claim, ...]:
         """See `Mishap`."""
-        if self._to is None:
-            return self.claims_of([""])
-        if not self._to:
+        if self._to is not None and not self._to:
             name = self.target.name
             message = f"a link of {name} is to nobody: leave `to` out for all"
             raise ConfigError(message)
-        self._addresses = [
-            address
-            for each in self._to
-            for address in ([each] if isinstance(each, str) else _addresses(each))
-        ]
-        return self.claims_of(self._addresses)
+        if self._to is not None:
+            self._addresses = [
+                address
+                for each in self._to
+                for address in ([each] if isinstance(each, str) else _addresses(each))
+            ]
+        self._sharing = _sharing(self.target)
+        # Of those with one network, a packet finds the chain of one link only.
+        container = self._sharing[-1].container
+        return tuple(
+            Claim(kind=self.kind, container=container, part=part)
+            for part in self._addresses or [""]
+        )
 
     def prepare(self) -> Remedies:
         """See `Mishap`."""
-        _require_own_network(self.target)
-        versions = ip_versions()
-        self._chain = queueing(self._name, self._queue, self._addresses, versions)
-        return self.remedies(Action.RULES, **self._chain.as_json())
+        return self._place(self._queues[0]).remedies()
 
     def begin(self) -> None:
         """See `Mishap`."""
-        network = network_of(self.target.engine, self.target.container)
-        self._delay = Delay(network, self._queue, self._link)
-        network.begin(self._chain)
+        self._delay = Delay(_network(self.target), self._queues, self._link)
+        self._place(self._delay.queue).begin()
 
     def is_in_force(self) -> bool:
         """See `Mishap`."""
-        if self._delay is None or not self._delay.is_alive:
+        if self._placed is None or self._delay is None or not self._delay.is_alive:
             return False
-        network = network_of(self.target.engine, self.target.container)
-        return network.has_whole(self._chain)
+        return self._placed.is_whole()
 
     def is_healed(self) -> bool:
         """See `Mishap`."""
-        network = network_of(self.target.engine, self.target.container)
-        return not network.has(self._chain)
+        return self._placed is None or not self._placed.is_there()
 
     def end(self) -> None:
         """See `Mishap`."""
         if self._delay is not None:
             self._delay.end()
             self._delay = None
+
+    def _place(self, queue: int) -> _Placed:
+        chain = queueing(self._name, queue, self._addresses, ip_versions())
+        self._placed = _Placed(chain=chain, sharing=self._sharing)
+        return self._placed
 
 
 class Partition:
@@ -115,7 +166,7 @@ class Partition:
         one, two = (" + ".join(each.name for each in part) for part in self._sides)
         self.words = f"{one} | {two}"
         self._name = chain
-        self._chains: dict[Target, Chain] = {}
+        self._placed: list[_Placed] = []
 
     def claims(self) -> tuple[Claim, ...]:
         """See `Mishap`."""
@@ -127,81 +178,81 @@ class Partition:
         if not all(self._sides):
             message = f"a partition has containers on both sides, got {self.words!r}"
             raise ConfigError(message)
-        for each in self.targets:
-            _require_own_network(each)
+        sharing = {each: _sharing(each) for each in self.targets}
         networks: list[set[int]] = []
-        chains: dict[Target, Chain] = {}
+        placed: list[_Placed] = []
         for mine, theirs in (self._sides, self._sides[::-1]):
             addresses = [address for each in theirs for address in _addresses(each)]
-            networks.append(set())
-            for each in mine:
-                network = network_of(each.engine, each.container)
-                networks[-1].add(network.identity())
-                chains[each] = cutting(self._name, dict.fromkeys(addresses))
+            chain = cutting(self._name, dict.fromkeys(addresses))
+            networks.append({_network(each).identity() for each in mine})
+            placed += [_Placed(chain=chain, sharing=sharing[each]) for each in mine]
         if networks[0] & networks[1]:
             message = (
                 f"{self.words} cannot be parted: a container is on both sides, or two "
                 "share their network"
             )
             raise ConfigError(message)
-        self._chains = chains
-        return tuple(
-            (
-                target,
-                Remedy(
-                    action=Action.RULES,
-                    container=target.container,
-                    details=chain.as_json(),
-                ),
-            )
-            for target, chain in chains.items()
-        )
+        self._placed = placed
+        return tuple(remedy for each in placed for remedy in each.remedies())
 
     def begin(self) -> None:
         """See `Mishap`."""
-        for target, chain in self._chains.items():
-            network_of(target.engine, target.container).begin(chain)
+        for each in self._placed:
+            each.begin()
 
     def is_in_force(self) -> bool:
         """See `Mishap`."""
-        return all(
-            network_of(target.engine, target.container).has_whole(chain)
-            for target, chain in self._chains.items()
-        )
+        return all(each.is_whole() for each in self._placed)
 
     def is_healed(self) -> bool:
         """See `Mishap`."""
-        return not any(map(self._is_cut, self._chains.items()))
+        return not any(each.is_there() for each in self._placed)
 
     def end(self) -> None:
         """See `Mishap`."""
 
-    @staticmethod
-    def _is_cut(each: tuple[Target, Chain]) -> bool:
-        target, chain = each
-        try:
-            return network_of(target.engine, target.container).has(chain)
-        except (ContainerGoneError, NotFoundError):
-            return False
 
+def _sharing(target: Target) -> tuple[Target, ...]:
+    """Return who has the network of a container: itself, and whom it has joined.
 
-def _require_own_network(target: Target) -> None:
-    found = target.inspect_running()
+    What is in that network stays when the container goes, and the others do not.
+
+    Raises:
+        FaultError: It is its host's.
+    """
+    engine, found = target.engine, target.inspect_running()
+    network = _network(target).identity()
+    sharing = [target]
     joined = found["HostConfig"].get("NetworkMode") or ""
     while joined.startswith(_OF_A_CONTAINER):
-        other = joined.removeprefix(_OF_A_CONTAINER)
         try:
-            owner = target.engine.inspect_container(other)
+            found = engine.inspect_container(joined.removeprefix(_OF_A_CONTAINER))
         except NotFoundError:
             break  # what it had joined is there all the same
-        joined = owner["HostConfig"].get("NetworkMode") or ""
-    network = network_of(target.engine, target.container).identity()
+        name = str(found["Name"]).lstrip("/")
+        other = Target(engine=engine, container=found["Id"], name=name)
+        if _is_in(network, other):
+            sharing.append(other)
+        joined = found["HostConfig"].get("NetworkMode") or ""
     if joined == "host" or network == _network_of_host():
         message = (
             f"container {target.name} has the network of its host, which is not for a "
             "test to disturb: run it in a network"
         )
         raise FaultError(message)
+    return tuple(sharing)
+
+
+def _is_in(network: int, target: Target) -> bool:
+    """Return whether a container has that network; one that was restarted has not."""
+    try:
+        return _network(target).identity() == network
+    except (ContainerGoneError, NotFoundError):
+        return False
+
+
+def _network(target: Target) -> Network:
+    return network_of(target.engine, target.container)
 
 
 def _network_of_host() -> int | None:
@@ -212,13 +263,13 @@ def _network_of_host() -> int | None:
 
 
 def _addresses(target: Target) -> Sequence[str]:
-    """Return the addresses of a container.
+    """Return the addresses of a container, or of those whose network it has joined.
 
     Raises:
         FaultError: It has none.
     """
-    found = addresses_of(target.inspect_running())
-    if not found:
-        message = f"container {target.name} has no address: have it join a network"
-        raise FaultError(message)
-    return found
+    for each in _sharing(target):
+        if found := addresses_of(each.inspect_running()):
+            return found
+    message = f"container {target.name} has no address: have it join a network"
+    raise FaultError(message)
