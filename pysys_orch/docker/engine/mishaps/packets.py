@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pysys_orch.docker.engine.fault import Action, Claim, Link, Remedy
+from pysys_orch.docker.engine.fault import Action, Claim, Json, Link, Remedy
 from pysys_orch.docker.engine.healing import network_of
 from pysys_orch.docker.engine.links import Delay, Network, ip_versions
 from pysys_orch.docker.engine.mishaps.mishap import Remedies, Simple, Target
@@ -220,27 +220,32 @@ def _sharing(target: Target) -> tuple[Target, ...]:
     Raises:
         FaultError: It is its host's.
     """
-    engine, found = target.engine, target.inspect_running()
     network = _network(target).identity()
-    sharing = [target]
-    joined = found["HostConfig"].get("NetworkMode") or ""
-    while joined.startswith(_OF_A_CONTAINER):
-        try:
-            found = engine.inspect_container(joined.removeprefix(_OF_A_CONTAINER))
-        except NotFoundError:
-            break  # what it had joined is there all the same
-        name = str(found["Name"]).lstrip("/")
-        other = Target(engine=engine, container=found["Id"], name=name)
-        if _is_in(network, other):
-            sharing.append(other)
-        joined = found["HostConfig"].get("NetworkMode") or ""
-    if joined == "host" or network == _network_of_host():
+    joined = _joined(target)
+    last = joined[-1] if joined else target
+    if _mode(last.inspect()) == "host" or network == _network_of_host():
         message = (
             f"container {target.name} has the network of its host, which is not for a "
             "test to disturb: run it in a network"
         )
         raise FaultError(message)
-    return tuple(sharing)
+    return (target, *(each for each in joined if _is_in(network, each)))
+
+
+def _joined(target: Target) -> list[Target]:
+    """Return those whose network a container has joined, and those that they have."""
+    engine, found = target.engine, target.inspect_running()
+    joined: list[Target] = []
+    mode = _mode(found)
+    while mode.startswith(_OF_A_CONTAINER):
+        try:
+            found = engine.inspect_container(mode.removeprefix(_OF_A_CONTAINER))
+        except NotFoundError:
+            break  # what it had joined is there all the same
+        name = str(found["Name"]).lstrip("/")
+        joined.append(Target(engine=engine, container=found["Id"], name=name))
+        mode = _mode(found)
+    return joined
 
 
 def _is_in(network: int, target: Target) -> bool:
@@ -249,6 +254,10 @@ def _is_in(network: int, target: Target) -> bool:
         return _network(target).identity() == network
     except (ContainerGoneError, NotFoundError):
         return False
+
+
+def _mode(found: Json) -> str:
+    return found["HostConfig"].get("NetworkMode") or ""
 
 
 def _network(target: Target) -> Network:
@@ -268,8 +277,8 @@ def _addresses(target: Target) -> Sequence[str]:
     Raises:
         FaultError: It has none.
     """
-    for each in _sharing(target):
-        if found := addresses_of(each.inspect_running()):
+    for each in (target, *_joined(target)):
+        if found := addresses_of(each.inspect()):
             return found
     message = f"container {target.name} has no address: have it join a network"
     raise FaultError(message)
