@@ -39,7 +39,12 @@ class Entry(Protocol):
 
 
 class FaultBook:
-    """The faults of one parent: which are in force, and the record of all."""
+    """The faults of one parent: which are in force, and the record of all.
+
+    Attributes:
+        session: The run that the parent belongs to.
+        never: Is never set: what is waited on for as long as it takes.
+    """
 
     _known: ClassVar[weakref.WeakKeyDictionary[Parent, FaultBook]] = (
         weakref.WeakKeyDictionary()
