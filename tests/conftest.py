@@ -13,13 +13,11 @@ from hypothesis import settings
 from pysys_orch.clock import SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.collect import Policy, plan_collection, sweep
-from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import (
     Owner,
     this_domain,
     this_owner,
 )
-from pysys_orch.docker.engine.swarming import SwarmState
 from pysys_orch.errors import DockerError
 
 # The folder of the `pytest` program is on the path. PySys keeps a `pysys.py` there that
@@ -30,7 +28,7 @@ sys.path[:] = [entry for entry in sys.path if not Path(entry, "pysys.py").is_fil
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.swarm"]
 
 #: The image that `scripts/images` makes.
 BUSYBOX = "pysys-orch-test/busybox:1"
@@ -45,17 +43,6 @@ def engine() -> ApiEngine:
         if os.environ.get("PYSYS_ORCH_REQUIRE_ENGINE"):
             raise
         pytest.skip(str(failure))
-
-
-@pytest.fixture(scope="session")
-def swarm(engine: ApiEngine) -> Iterator[None]:
-    """Have the real engine manage a swarm, and leave it as it was."""
-    begins = engine.swarm_state() is SwarmState.INACTIVE
-    if begins:
-        engine.begin_swarm({})
-    yield
-    if begins:
-        engine.remove(Resource(kind=Kind.SWARM, id="", name="default"))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pysys_orch.lazy import exports
 if TYPE_CHECKING:
     from pysys_orch.docker.composition import DockerComposition
     from pysys_orch.docker.container import DockerContainer
-    from pysys_orch.docker.faults import DockerFault, DockerFaults
+    from pysys_orch.docker.fault import DockerFault
+    from pysys_orch.docker.faults import DockerFaults
     from pysys_orch.docker.helper import DOCKER_COMMAND_RETURN, Config, DockerHelper
     from pysys_orch.docker.image import DockerImage
     from pysys_orch.docker.monitor import DockerMonitor
@@ -53,7 +54,7 @@ _HOMES = {
     "DockerComposition": "composition",
     "DockerConfig": "secret",
     "DockerContainer": "container",
-    "DockerFault": "faults",
+    "DockerFault": "fault",
     "DockerFaults": "faults",
     "DockerFront": "testcase",
     "DockerHelper": "helper",

@@ -220,3 +220,42 @@ def test_a_volume_of_somebody_else_is_not_left_full(
     finally:
         engine.remove(Resource(kind=Kind.CONTAINER, id=name, name=name))
         docker("volume", "rm", name)
+
+
+def test_a_network_of_somebody_else_is_healed_though_it_was_entered_by_an_own_one(
+    others: Others, tmp_path: Path
+) -> None:
+    """What the run had in that network is removed, and its rules would stay."""
+    project = NestedProject(tmp_path / "project")
+    joining = f"--network=container:{others.web}"
+    body = (
+        f"\n    own = self.docker.container({BUSYBOX!r}).run(\n"
+        f"        ['sleep', '600'], extraArgs=[{joining!r}])\n"
+        f"    other = DockerContainer.fromExisting(self, {others.other!r}, own=False)\n"
+        "    faults = DockerFaults(self)\n"
+        "    faults.slow(own, '300ms').start()\n"
+        "    faults.partition(own, other).start()\n"
+        "    pathlib.Path(self.runner.output, 'disturbed').touch()\n"
+        "    self.pollWait(600)\n"
+    )
+    project.test("test", body)
+    with running(project) as (process, _):
+        eventually(
+            lambda: list(project.folder.glob("**/disturbed")),
+            what="the faults are in force",
+            explain=project.said,
+        )
+        assert not others.answers_within(0.2)
+        assert not others.is_reached()
+        process.kill()
+        eventually(
+            lambda: is_whole(others),
+            what="the network is healed",
+            explain=lambda: [
+                others.rules(),
+                *(
+                    each.read_text()
+                    for each in project.folder.glob("**/docker_reaper.log")
+                ),
+            ],
+        )

@@ -146,6 +146,19 @@ def test_faults_of_several_kinds_go_together(
         assert all(map(in_force, made))
 
 
+def test_a_busy_container_is_paused_though_it_hardly_gets_any_cpu(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """To be frozen takes some, too; engines give up at once."""
+    image = DockerImage.fromExisting(parent, BUSYBOX)
+    loops = "for i in 1 2 3 4; do (while :; do :; done) & done; wait"
+    web = DockerContainer.fromImage(image, "web").run(["sh", "-c", loops])
+    with faults.squeeze(web, cpus=0.1):
+        for _ in range(4):
+            with faults.pause(web):
+                assert web.getState() == "paused"
+
+
 def test_a_container_that_went_has_nothing_to_heal(
     faults: DockerFaults, parent: Parent
 ) -> None:
@@ -538,7 +551,7 @@ def test_a_fault_that_is_not_seen_in_force_is_taken_back(
     web = container(parent, "web")
     fault = faults.pause(web)
     monkeypatch.setattr(fault._mishap, "is_in_force", lambda: False)
-    monkeypatch.setattr("pysys_orch.docker.faults._IN_FORCE_WITHIN", 0.1)
+    monkeypatch.setattr("pysys_orch.docker.fault._IN_FORCE_WITHIN", 0.1)
     with pytest.raises(EndedError, match=r"was not in force within 0\.1 s"):
         fault.start()
     assert web.getState() == "running"

@@ -29,7 +29,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pysys_orch.clock import SystemClock
@@ -38,7 +38,7 @@ from pysys_orch.docker.engine.fragments import fragments
 from pysys_orch.docker.engine.ownership import start_of_process
 from pysys_orch.docker.engine.rules import SENT_MARK
 
-#: What it says once packets are handed to it.
+#: What it says once packets are handed to it, and the number of the queue after that.
 READY = "ready"
 
 #: How much memory packets may take while they wait, in bytes.
@@ -141,19 +141,27 @@ class Held:
 class Queue:
     """A queue of the kernel in this process's network namespace.
 
+    Attributes:
+        number: Its number.
+
+    Args:
+        numbers: Those that it may have; the first that nobody else has is taken.
+
     Raises:
-        OSError: It cannot be had.
+        PermissionError: Others have all of them.
+        OSError: None can be had.
     """
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, numbers: Iterable[int]) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER)
         self.socket.bind((0, 0))
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _FORCED_BUFFER, _BUFFER_BYTES)
-        self._configure(_CONFIG_COMMAND, struct.pack(">BxH", _BIND, 0))
-        self._configure(_CONFIG_PARAMETERS, struct.pack(">IB", _WHOLE, _COPY_PACKET))
-        self._configure(_CONFIG_MOST, struct.pack(">I", _MOST_PACKETS))
+        self.number = self._bind(numbers)
+        parameters = struct.pack(">IB", _WHOLE, _COPY_PACKET)
+        self._configure(self.number, _CONFIG_PARAMETERS, parameters)
+        most = struct.pack(">I", _MOST_PACKETS)
+        self._configure(self.number, _CONFIG_MOST, most)
         self.socket.setblocking(False)
 
     def packets(self) -> Iterator[bytes]:
@@ -179,11 +187,21 @@ class Queue:
 
     def _forget_up_to(self, packet: int) -> None:
         body = struct.pack(">II", _DROP, packet)
+        message = self._message(self.number, _VERDICT_BATCH, 1, _OF_VERDICT, body)
         with contextlib.suppress(OSError):  # that they are gone already
-            self.socket.send(self._message(_VERDICT_BATCH, 1, _OF_VERDICT, body))
+            self.socket.send(message)
 
-    def _configure(self, attribute: int, body: bytes) -> None:
-        said = self._message(_CONFIG, _REQUEST_WITH_ANSWER, attribute, body)
+    def _bind(self, numbers: Iterable[int]) -> int:
+        command = struct.pack(">BxH", _BIND, 0)
+        for number in numbers:
+            # The kernel gives each to one process only.
+            with contextlib.suppress(PermissionError):
+                self._configure(number, _CONFIG_COMMAND, command)
+                return number
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def _configure(self, number: int, attribute: int, body: bytes) -> None:
+        said = self._message(number, _CONFIG, _REQUEST_WITH_ANSWER, attribute, body)
         self.socket.send(said)
         while True:
             answer = self.socket.recv(65536)
@@ -194,7 +212,10 @@ class Queue:
                     raise OSError(-code, os.strerror(-code))
                 return
 
-    def _message(self, message: int, flags: int, attribute: int, body: bytes) -> bytes:
+    @staticmethod
+    def _message(
+        number: int, message: int, flags: int, attribute: int, body: bytes
+    ) -> bytes:
         padded = body + bytes(-len(body) % 4)
         return (
             struct.pack(
@@ -205,7 +226,7 @@ class Queue:
                 0,
                 0,
             )
-            + struct.pack(">BBH", socket.AF_UNSPEC, 0, self._number)
+            + struct.pack(">BBH", socket.AF_UNSPEC, 0, number)
             + struct.pack("=HH", 4 + len(body), attribute)
             + padded
         )
@@ -273,7 +294,7 @@ def main(task: Mapping[str, Any]) -> None:
     generator = random.Random(link.seed)  # noqa: S311 -- not for secrets
     clock = SystemClock()
     shaper = Shaper(link, generator)
-    queue = Queue(task["queue"])
+    queue = Queue(task["queues"])
     ends = [sys.stdin.fileno()]
     if hasattr(os, "pidfd_open"):
         # The end of the input alone does not tell: a fork may hold the other end.
@@ -281,7 +302,7 @@ def main(task: Mapping[str, Any]) -> None:
             ends.append(os.pidfd_open(task["run"]))
         if start_of_process(task["run"]) != task["start"]:
             return
-    print(READY, flush=True)  # noqa: T201 -- this is how it speaks
+    print(READY, queue.number, flush=True)  # noqa: T201 -- this is how it speaks
     sender = Sender()
     held = Held()
     watched = [queue.socket.fileno(), *ends]
@@ -308,7 +329,8 @@ if __name__ == "__main__":
     try:
         main(told)
     except PermissionError:
-        words = f"queue {told['queue']} is another process's: make the fault anew"
+        numbers = ", ".join(map(str, told["queues"]))
+        words = f"other processes have all queues that were tried: {numbers}"
         raise SystemExit(words) from None
     except OSError as failure:
         words = f"{failure.strerror} (it takes a kernel with nfnetlink_queue)"

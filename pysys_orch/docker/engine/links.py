@@ -245,14 +245,22 @@ class Files:
 class Delay:
     """A run's handle on the process that delays what a container sends.
 
+    Attributes:
+        queue: The number of the queue that it takes packets from.
+
+    Args:
+        network: That of the container.
+        queues: The numbers that it may be; the first that nobody else has is taken.
+        link: What becomes of packets.
+
     Raises:
-        FaultError: The queue cannot be had there.
+        FaultError: No such queue can be had there.
     """
 
-    def __init__(self, network: Network, queue: int, link: Link) -> None:
+    def __init__(self, network: Network, queues: Sequence[int], link: Link) -> None:
         run = os.getpid()
         task = {
-            "queue": queue,
+            "queues": list(queues),
             "link": asdict(link),
             "run": run,
             "start": start_of_process(run),
@@ -274,11 +282,13 @@ class Delay:
             assert self._process.stdout is not None  # noqa: S101 -- it is a pipe
             said = self._process.stdout.readline().strip()
             limit.cancel()
-        if said != READY:
+        ready, _, number = said.partition(" ")
+        if ready != READY:
             self._process.kill()
             _, errors = self._process.communicate()
             message = f"packets cannot be delayed here: {_last(errors) or 'no answer'}"
             raise FaultError(message)
+        self.queue = int(number)
 
     @property
     def is_alive(self) -> bool:

@@ -14,8 +14,9 @@ from typing import Any
 #: What reads and says rules of a version of IP.
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 
-
 _SIX = 6
+_FIRST_QUEUE, _QUEUES = 16_384, 32_768  # far from those that others begin with
+_QUEUES_TRIED = 64
 
 #: The mark of packets that have been through a queue.
 SENT_MARK = 0x706F
@@ -102,6 +103,15 @@ def cutting(name: str, addresses: Iterable[str]) -> Chain:
             (f"-s {address} -j DROP", f"-d {address} -j DROP")
         )
     return Chain(table="filter", name=name, hooks=("INPUT", "OUTPUT"), rules=rules)
+
+
+def queues_from(place: int) -> Sequence[int]:
+    """Return the numbers of queues to try, the first one first.
+
+    Args:
+        place: A number; those who have another one seldom try the same.
+    """
+    return [_FIRST_QUEUE + (place + n) % _QUEUES for n in range(_QUEUES_TRIED)]
 
 
 def queueing(

@@ -23,7 +23,13 @@ from pysys_orch.docker.engine.fault import (
     plan_squeeze,
     seconds_of,
 )
-from pysys_orch.docker.engine.rules import Chain, addresses_of, cutting, queueing
+from pysys_orch.docker.engine.rules import (
+    Chain,
+    addresses_of,
+    cutting,
+    queueing,
+    queues_from,
+)
 from pysys_orch.errors import ConfigError
 
 LINKS = st.builds(
@@ -169,6 +175,15 @@ def test_a_container_joins_again_as_it_had_joined() -> None:
         "Aliases": ["web"],
     }
     assert endpoint_of("0123456789abcdef", {"Aliases": None}) == {}
+
+
+@given(st.integers(min_value=0))
+def test_queues_to_try_are_ones_that_others_do_not_begin_with(place: int) -> None:
+    """They are enough, wherever they begin; and the next fault begins with another."""
+    numbers = queues_from(place)
+    assert len(set(numbers)) == 64
+    assert all(16_384 <= each < 49_152 for each in numbers)
+    assert queues_from(place + 1)[:-1] == numbers[1:]
 
 
 def test_a_remedy_survives_a_line_of_json() -> None:
