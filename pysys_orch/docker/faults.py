@@ -209,9 +209,11 @@ class DockerFaults:
 
         Args:
             container: The container.
-            cpus: How many CPUs it may use: 0.5.
+            cpus: How many CPUs it may use: 0.5. Less than it is limited to, or than the
+                machine has.
             memory: How much memory it may have, swap included: bytes, or a text such as
-                ``64m``. What it has already has to fit.
+                ``64m``. Less than it is limited to, or than the machine has. What it
+                has already has to fit.
         """
 
         def make(targets: Sequence[Target]) -> Mishap:

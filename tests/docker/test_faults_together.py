@@ -308,6 +308,14 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         lambda faults, web: faults.squeeze(web, memory="1m").start(),
         "memory is at least 6291456 bytes, got 1048576",
     ),
+    "more cpus": (
+        lambda faults, web: faults.squeeze(web, cpus=1000).start(),
+        r"cpus has to be less than the \d+ that the machine has, got 1000",
+    ),
+    "more memory": (
+        lambda faults, web: faults.squeeze(web, memory="1000g").start(),
+        "memory has to be less than the .* GiB that the machine has, got 1000 GiB",
+    ),
     "signal": (
         lambda faults, web: faults.kill(web, "NONSENSE").start(),
         "nvalid signal: (SIG)?NONSENSE",

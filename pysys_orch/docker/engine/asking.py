@@ -102,11 +102,6 @@ class Asking:
         told: Json = self._get("ask the engine about itself", "/info")
         return told
 
-    def cgroup_version(self) -> int:
-        """Return by which version of cgroups the engine limits containers: 1 or 2."""
-        told = self._get("ask the engine for its cgroups", "/info")
-        return int(told.get("CgroupVersion") or 1)
-
     def list_labelled(self, path: str, labels: list[str]) -> list[Json]:
         """Return what carries all of *labels*, of containers also those that ended.
 

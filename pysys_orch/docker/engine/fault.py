@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pysys_orch.docker.engine.ready import in_bytes
 from pysys_orch.durations import seconds_of_text
 from pysys_orch.errors import ConfigError
 
@@ -231,7 +232,7 @@ def plan_squeeze(
     *,
     cpus: float | None,
     memory: int | None,
-    cgroups: int,
+    machine: Mapping[str, Any],
 ) -> Squeeze:
     """Decide how to limit a container that runs, and how to take that back.
 
@@ -243,10 +244,11 @@ def plan_squeeze(
         host: The ``HostConfig`` of its inspection.
         cpus: How many CPUs it may use, such as 0.5; None leaves that.
         memory: How many bytes it may have; None leaves that.
-        cgroups: The version of the engine's cgroups.
+        machine: What the engine tells of itself: its CPUs, memory and cgroups.
 
     Raises:
-        ConfigError: A limit is too small, or nothing is to be limited.
+        ConfigError: A limit is too small, or not below what the container has, or
+            nothing is to be limited.
     """
     limits: Json = {}
     former: Json = {}
@@ -258,6 +260,9 @@ def plan_squeeze(
         if not cpus * period >= _LEAST_QUOTA:
             message = f"cpus is at least {_LEAST_QUOTA / period:g}, got {cpus:g}"
             raise ConfigError(message)
+        quota = host.get("CpuQuota") or 0
+        share = (host.get("NanoCpus") or 0) / 1e9 or quota / period
+        _require_less("cpus", cpus, share, machine.get("NCPU"), "{:g}".format)
         if host.get("NanoCpus"):
             limits["NanoCpus"] = round(cpus * 1e9)
             former["NanoCpus"] = host["NanoCpus"]
@@ -268,14 +273,48 @@ def plan_squeeze(
         if memory < _LEAST_MEMORY:
             message = f"memory is at least {_LEAST_MEMORY} bytes, got {memory}"
             raise ConfigError(message)
+        size, total = host.get("Memory"), machine.get("MemTotal")
+        _require_less("memory", memory, size, total, in_bytes)
         swap = host.get("MemorySwap") or 0
         # The first version does not take back a limit of the sum with swap.
-        none = UNLIMITED_BYTES if cgroups == 1 else -1
+        is_first = machine.get("CgroupVersion") != "2"
+        none = UNLIMITED_BYTES if is_first else -1
         limits["Memory"] = memory
         limits["MemorySwap"] = -1 if swap == -1 else memory
         former["Memory"] = host.get("Memory") or UNLIMITED_BYTES
         former["MemorySwap"] = swap or none
     return Squeeze(limits=limits, former=former)
+
+
+def _require_less(
+    what: str,
+    wanted: float,
+    limit: float | None,
+    total: float | None,
+    say: Callable[[float], str],
+) -> None:
+    """Make sure that a limit takes something away.
+
+    Args:
+        what: What is limited.
+        wanted: The limit.
+        limit: That of the container; there is none if it is not positive, or None.
+        total: What the machine has; None if that is not known.
+        say: Returns an amount in words.
+
+    Raises:
+        ConfigError: The container has no more than that.
+    """
+    known = [(total, "machine has")] if total else []
+    if limit and limit > 0:
+        known.append((limit, "container is limited to"))
+    if known and wanted >= min(known)[0]:
+        most, whose = min(known)
+        message = (
+            f"{what} has to be less than the {say(most)} that the {whose}, "
+            f"got {say(wanted)}"
+        )
+        raise ConfigError(message)
 
 
 def endpoint_of(container: str, endpoint: Mapping[str, Any]) -> Json:

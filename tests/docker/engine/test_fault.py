@@ -121,10 +121,10 @@ HOSTS: dict[str, tuple[dict[str, Any], int, dict[str, Any], dict[str, Any]]] = {
         {"NanoCpus": 1_500_000_000, "Memory": 2**26, "MemorySwap": 2**27},
     ),
     "quota": (
-        {"CpuQuota": 20_000, "CpuPeriod": 50_000, "Memory": 2**26, "MemorySwap": -1},
+        {"CpuQuota": 40_000, "CpuPeriod": 50_000, "Memory": 2**26, "MemorySwap": -1},
         1,
         {"CpuQuota": 25_000, "Memory": 2**25, "MemorySwap": -1},
-        {"CpuQuota": 20_000, "Memory": 2**26, "MemorySwap": -1},
+        {"CpuQuota": 40_000, "Memory": 2**26, "MemorySwap": -1},
     ),
 }
 
@@ -133,16 +133,17 @@ HOSTS: dict[str, tuple[dict[str, Any], int, dict[str, Any], dict[str, Any]]] = {
 def test_a_squeeze_changes_what_a_container_has_and_gives_it_back(case: str) -> None:
     """In the way that engines do not refuse."""
     host, cgroups, limits, former = HOSTS[case]
-    found = plan_squeeze(host, cpus=0.5, memory=2**25, cgroups=cgroups)
+    machine = {"NCPU": 2, "MemTotal": 2**30, "CgroupVersion": str(cgroups)}
+    found = plan_squeeze(host, cpus=0.5, memory=2**25, machine=machine)
     assert (found.limits, found.former) == (limits, former)
 
 
 def test_a_squeeze_leaves_what_is_not_asked_for() -> None:
     """Neither limit is one of the other."""
-    assert plan_squeeze({}, cpus=1, memory=None, cgroups=1).limits == {
+    assert plan_squeeze({}, cpus=1, memory=None, machine={}).limits == {
         "CpuQuota": 100_000
     }
-    found = plan_squeeze({}, cpus=None, memory=2**25, cgroups=1)
+    found = plan_squeeze({}, cpus=None, memory=2**25, machine={})
     assert set(found.limits) == {"Memory", "MemorySwap"}
 
 
@@ -152,7 +153,42 @@ def test_a_squeeze_to_nothing_is_refused(
 ) -> None:
     """An engine would take 0 for no change."""
     with pytest.raises(ConfigError, match="is at least"):
-        plan_squeeze({}, cpus=cpus, memory=memory, cgroups=1)
+        plan_squeeze({}, cpus=cpus, memory=memory, machine={})
+
+
+@pytest.mark.parametrize(
+    ("host", "cpus", "memory", "words"),
+    [
+        ({}, 2, None, "cpus has to be less than the 2 that the machine has, got 2"),
+        ({"CpuQuota": -1}, 1000, None, "the 2 that the machine has, got 1000"),
+        ({"CpuQuota": 25_000, "CpuPeriod": 50_000}, 0.6, None, "container is limited"),
+        (
+            {"NanoCpus": 500_000_000},
+            0.5,
+            None,
+            "cpus has to be less than the 0.5 that the container is limited to, got",
+        ),
+        (
+            {"Memory": UNLIMITED_BYTES},
+            None,
+            2**40,
+            "memory has to be less than the 1 GiB that the machine has, got 1024 GiB",
+        ),
+        (
+            {"Memory": 2**26},
+            None,
+            2**27,
+            "than the 64 MiB that the container is limited to, got 128 MiB",
+        ),
+    ],
+)
+def test_a_squeeze_that_takes_nothing_is_refused(
+    host: dict[str, Any], cpus: float | None, memory: int | None, words: str
+) -> None:
+    """It would be in force, and the container would not notice."""
+    machine = {"NCPU": 2, "MemTotal": 2**30}
+    with pytest.raises(ConfigError, match=words):
+        plan_squeeze(host, cpus=cpus, memory=memory, machine=machine)
 
 
 def test_a_container_joins_again_as_it_had_joined() -> None:

@@ -34,7 +34,7 @@ class Squeezed(Simple):
             found["HostConfig"],
             cpus=self._cpus,
             memory=self._memory,
-            cgroups=target.engine.cgroup_version(),
+            machine=target.engine.info(),
         )
         self._before = self._kernel(found)
         return self.remedies(Action.UPDATE, **self._squeeze.former)
