@@ -78,11 +78,15 @@ class DockerFaults:
 
         Args:
             container: The container.
-            timeout: How long its main process has to end.
+            timeout: How long its main process has to end; 0 kills it at once.
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
-            return Restart(targets[0], values.seconds_of("timeout", timeout))
+            grace = values.seconds_of("timeout", timeout)
+            if grace < 0:
+                message = f"timeout is 0 s or more, got {timeout!r}"
+                raise ConfigError(message)
+            return Restart(targets[0], grace)
 
         return self._fault(make, container)
 

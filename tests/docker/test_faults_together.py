@@ -316,6 +316,10 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         lambda faults, web: faults.squeeze(web, memory="1000g").start(),
         "memory has to be less than the .* GiB that the machine has, got 1000 GiB",
     ),
+    "timeout": (
+        lambda faults, web: faults.restart(web, timeout=-1),
+        "timeout is 0 s or more, got -1",
+    ),
     "signal": (
         lambda faults, web: faults.kill(web, "NONSENSE").start(),
         "nvalid signal: (SIG)?NONSENSE",
