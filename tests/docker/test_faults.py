@@ -23,8 +23,10 @@ from pysys_orch.docker import (
     DockerNetwork,
 )
 from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.mishaps import Restart, Target
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
+from pysys_orch.errors import ContainerGoneError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import docker, eventually
 from tests.docker.stand_in import EndedError, stand_in
@@ -468,3 +470,34 @@ def test_the_record_has_each_start_and_undo_with_its_times(
         assert stamps == sorted(stamps)
         assert {str(stamp.tzinfo) for stamp in stamps} == {"UTC"}
         assert each["error"] == ""
+
+
+def test_a_container_that_does_not_run_is_not_restarted(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """Nobody waits for it."""
+    dead = started(parent, "dead", "false")
+    dead.waitForExit()
+    with pytest.raises(EndedError, match="dead does not run: there is nothing to"):
+        faults.restart(dead, timeout=0).start()
+
+
+def test_a_container_that_crashes_when_it_is_restarted_says_how(
+    engine: ApiEngine, parent: Parent
+) -> None:
+    """With its exit code and last words, and nobody waits for it."""
+    script = "test -e /x && { echo no license; exit 3; }; touch /x; sleep 600"
+    web = started(parent, "web", "sh", "-c", script)
+    eventually(
+        lambda: not inside(web, "test", "-e", "/x").returncode, what="it has begun"
+    )
+    restart = Restart(Target(engine=engine, container=web.getId(), name="web"), 0)
+    restart.prepare()
+    restart.begin()
+    web.waitForExit()
+    with pytest.raises(
+        ContainerGoneError,
+        match="restart of web did not last: container web exited with exit code 3, "
+        "its last words: no license",
+    ):
+        restart.is_in_force()

@@ -204,6 +204,10 @@ class Partition:
         """See `Mishap`."""
         return all(each.is_whole() for each in self._placed)
 
+    def obstacle(self) -> str:
+        """See `Mishap`."""
+        return ""  # looking at one that has ended says so already
+
     def is_healed(self) -> bool:
         """See `Mishap`."""
         return not any(each.is_there() for each in self._placed)
