@@ -60,16 +60,23 @@ class DockerFaults:
         """Freeze all processes of a container: it neither answers nor hangs up."""
         return self._fault(lambda targets: Pause(targets[0]), container)
 
-    def kill(self, container: RunningContainer, signal: str = "KILL") -> DockerFault:
+    def kill(
+        self, container: RunningContainer, signal: str | int = "KILL"
+    ) -> DockerFault:
         """End the main process of a container; undone, it is started again.
 
         A task of a swarm is not started again: the swarm has another take its place.
 
         Args:
             container: The container.
-            signal: What it is sent, with or without SIG; it has to end by that.
+            signal: What it is sent, with or without SIG, or its number; it has to end
+                by that.
         """
-        return self._fault(lambda targets: Kill(targets[0], signal), container)
+
+        def make(targets: Sequence[Target]) -> Mishap:
+            return Kill(targets[0], values.signal_of(signal))
+
+        return self._fault(make, container)
 
     def restart(
         self, container: RunningContainer, timeout: float | str = 10

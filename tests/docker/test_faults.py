@@ -300,6 +300,28 @@ def test_a_killed_container_is_started_again(
     assert reaches(client, server)
 
 
+def test_a_signal_is_a_number_as_well(
+    faults: DockerFaults, network: DockerNetwork
+) -> None:
+    """As it is for engines."""
+    server = serve(network, "server")
+    with faults.kill(server, 9):
+        assert server.getExitCode() == 137
+    assert record(network.parent)[0]["details"] == "9"
+
+
+def test_a_signal_that_ends_nothing_is_told(
+    faults: DockerFaults, network: DockerNetwork
+) -> None:
+    """Nobody has to find out why the container still runs."""
+    server = serve(network, "server")
+    with pytest.raises(
+        EndedError, match="since server still runs, WINCH did not end it: use KILL"
+    ):
+        faults.kill(server, "WINCH").start()
+    assert server.getState() == "running"
+
+
 def test_a_restart_has_nothing_to_undo(
     faults: DockerFaults, network: DockerNetwork
 ) -> None:

@@ -320,6 +320,10 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         lambda faults, web: faults.restart(web, timeout=-1),
         "timeout is 0 s or more, got -1",
     ),
+    "signal number": (
+        lambda faults, web: faults.kill(web, 65),
+        "a signal is a name such as TERM, or a number from 1 to 64, got 65",
+    ),
     "signal": (
         lambda faults, web: faults.kill(web, "NONSENSE").start(),
         "nvalid signal: (SIG)?NONSENSE",

@@ -25,6 +25,7 @@ _SHORT_ID = 12
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)bit(?:/s|ps)?", re.ASCII | re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)i?b?", re.ASCII | re.IGNORECASE)
 _LONGEST_DELAY = 3600.0
+_SIGNALS = range(1, 65)
 
 
 class Action(StrEnum):
@@ -178,6 +179,23 @@ def number_of(what: str, said: object) -> float:
         message = f"{what} has to be a number, got {said!r}"
         raise ConfigError(message)
     return float(said)
+
+
+def signal_of(said: object) -> str:
+    """Return a signal as engines take it: its name, or its number.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(said, int) and not isinstance(said, bool) and said in _SIGNALS:
+        return str(said)
+    if not isinstance(said, str):
+        message = (
+            f"a signal is a name such as TERM, or a number from {_SIGNALS[0]} to "
+            f"{_SIGNALS[-1]}, got {said!r}"
+        )
+        raise ConfigError(message)
+    return said
 
 
 def bits_of(said: float | str | None) -> float | None:

@@ -77,6 +77,14 @@ class Kill(Simple):
             return True
         return not state["Running"] and state["StartedAt"] == self._before
 
+    def obstacle(self) -> str:
+        """See `Mishap`."""
+        state, name = self.target.inspect()["State"], self.target.name
+        if state["StartedAt"] != self._before:
+            return f"{name} was started again meanwhile"
+        hint = "" if _signal_name(self._signal) == "KILL" else ": use KILL"
+        return f"{name} still runs, {self._signal} did not end it{hint}"
+
     def is_healed(self) -> bool:
         """See `Mishap`."""
         return not self.lasts or bool(self.target.inspect()["State"]["Running"])
