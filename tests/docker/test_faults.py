@@ -494,14 +494,24 @@ def test_the_record_has_each_start_and_undo_with_its_times(
         assert each["error"] == ""
 
 
-def test_a_container_that_does_not_run_is_not_restarted(
+def test_a_container_that_does_not_run_is_not_disturbed(
     faults: DockerFaults, parent: Parent
 ) -> None:
-    """Nobody waits for it."""
+    """Nothing is in force, and nobody waits for it."""
     dead = started(parent, "dead", "false")
     dead.waitForExit()
-    with pytest.raises(EndedError, match="dead does not run: there is nothing to"):
-        faults.restart(dead, timeout=0).start()
+    for fault in (
+        faults.pause(dead),
+        faults.kill(dead),
+        faults.restart(dead, timeout=0),
+        faults.disconnect(dead),
+        faults.slow(dead, 0.1),
+        faults.fill(dead, "/tmp"),
+        faults.squeeze(dead, cpus=0.5),
+    ):
+        with pytest.raises(EndedError, match="dead does not run"):
+            fault.start()
+    assert not any(each["in_force"] for each in record(parent))
 
 
 def test_a_container_that_crashes_when_it_is_restarted_says_how(

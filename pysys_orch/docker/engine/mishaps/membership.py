@@ -49,7 +49,7 @@ class Disconnect(Simple):
             FaultError: It could not join one again.
         """
         target = self.target
-        networks = target.inspect()["NetworkSettings"]["Networks"] or {}
+        networks = target.inspect_running()["NetworkSettings"]["Networks"] or {}
         wanted = {
             name: each
             for name, each in networks.items()
