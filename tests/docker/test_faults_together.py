@@ -178,6 +178,18 @@ def test_a_container_that_went_has_nothing_to_heal(
     assert notes == ["web: the container was removed"] * 5
 
 
+def test_a_pause_is_over_when_its_container_ends_or_goes_on(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """The record says which."""
+    for verb in ("kill", "unpause"):
+        web = container(parent, "web")
+        with faults.pause(web):
+            docker(verb, web.getName())
+    notes = [each["note"] for each in record(parent) if each["event"] == "undo"]
+    assert notes == ["web: the container has ended", "web: it was undone already"]
+
+
 def test_a_restarted_container_is_out_of_a_links_reach(
     faults: DockerFaults, parent: Parent
 ) -> None:
