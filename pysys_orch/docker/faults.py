@@ -223,13 +223,13 @@ class DockerFaults:
             cpus: How many CPUs it may use: 0.5. Less than it is limited to, or than the
                 machine has.
             memory: How much memory it may have, swap included: bytes, or a text such as
-                ``64m``. Less than it is limited to, or than the machine has. What it
-                has already has to fit.
+                ``64m`` or ``1.5 GiB``. Less than it is limited to, or than the machine
+                has. What it has already has to fit.
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
             share = None if cpus is None else values.number_of("cpus", cpus)
-            size = None if memory is None else values.bytes_of(memory)
+            size = None if memory is None else values.bytes_of("memory", memory)
             return Squeezed(targets[0], cpus=share, memory=size)
 
         return self._fault(make, container)

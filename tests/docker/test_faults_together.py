@@ -320,6 +320,10 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         lambda faults, web: faults.squeeze(web, memory="1m").start(),
         "memory is at least 6291456 bytes, got 1048576",
     ),
+    "no memory": (
+        lambda faults, web: faults.squeeze(web, memory="64 pages"),
+        "memory has to be bytes, or like 64k, 16m, 16 MiB or 1.5g, got '64 pages'",
+    ),
     "more cpus": (
         lambda faults, web: faults.squeeze(web, cpus=1000).start(),
         r"cpus has to be less than the \d+ that the machine has, got 1000",

@@ -209,13 +209,18 @@ def bits_of(said: float | str | None) -> float | None:
     return _amount("a rate", said, _RATE, 1000, "bits per second, or 512kbit or 1mbit")
 
 
-def bytes_of(said: float | str) -> int:
-    """Return a size in bytes: a number, or a text such as ``64m``.
+def bytes_of(what: str, said: float | str) -> int:
+    """Return a size in bytes.
+
+    Args:
+        what: Of what, for messages.
+        said: Bytes, or a text such as ``64m`` or ``1.5 GiB``.
 
     Raises:
         ConfigError: It is neither.
     """
-    return int(_amount("a size", said, _SIZE, 1024, "bytes, or a text such as 64m"))
+    wanted = "bytes, or like 64k, 16m, 16 MiB or 1.5g"
+    return math.ceil(_amount(what, said, _SIZE, 1024, wanted))
 
 
 def _amount(

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pysys_orch.docker.engine.fault import bytes_of
 from pysys_orch.docker.engine.model import Found, Kind
 from pysys_orch.docker.engine.ownership import OWNER_LABEL, Owner, owner_of
+from pysys_orch.errors import ConfigError
 
 #: What is said here of a swarm, which says nothing, when it has no subnet left.
 NO_POOL_OF_SWARM = "the swarm has no available address pool"
@@ -22,7 +24,6 @@ _EXHAUSTED = re.compile(
     r"|no available (network|address pool)|failed to allocate network IP"
 )
 _WITHOUT_ADDRESSES = {"host", "none"}
-_SIZE = re.compile(r"[1-9][0-9]*[kmgKMG]?")
 _MOST_OWNERS = 3
 
 
@@ -97,31 +98,30 @@ def volume_options(
     """Return the Engine API's description of a volume.
 
     Args:
-        size: How much it holds: bytes, or ``16m``. It is then in the engine's memory,
-            and holds nothing while nobody has it mounted. None for no bounds.
+        size: How much it holds: bytes, or a text such as ``16m``. It is then in the
+            engine's memory, and holds nothing while nobody has it mounted. None for no
+            bounds.
         driver: What makes it.
         driver_options: What the driver is told.
 
     Raises:
-        ValueError: *size* is none, or of another driver than ``local``.
+        ConfigError: *size* is none, or of another driver than ``local``.
 
     Source:
         Engine API 1.41, ``POST /volumes/create``; tmpfs(5).
     """
     options = {key: str(text) for key, text in (driver_options or {}).items()}
     if size is not None:
-        if not _SIZE.fullmatch(str(size)):
-            message = f"the size of a volume is bytes, or like '16m', got {size!r}"
-            raise ValueError(message)
+        count = bytes_of("the size of a volume", size)
         if driver != "local" or options.keys() & {"type", "device"}:
             message = (
                 f"a volume of size {size} is a tmpfs of the driver local: leave out "
                 "size, or driver, type and device"
             )
-            raise ValueError(message)
+            raise ConfigError(message)
         more = [options["o"]] if "o" in options else []
         options |= {"type": "tmpfs", "device": "tmpfs"}
-        options["o"] = ",".join([f"size={size}", *more])
+        options["o"] = ",".join([f"size={count}", *more])
     return {"Driver": driver, "DriverOpts": options} if options else {"Driver": driver}
 
 

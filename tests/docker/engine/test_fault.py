@@ -283,9 +283,10 @@ def test_addresses_are_those_of_all_networks() -> None:
         (bits_of("1mbit"), 1e6),
         (bits_of("1.5 Gbit/s"), 1.5e9),
         (bits_of(64), 64.0),
-        (bytes_of("64m"), 2**26),
-        (bytes_of("1GiB"), 2**30),
-        (bytes_of(7), 7),
+        (bytes_of("m", "64m"), 2**26),
+        (bytes_of("m", "1 GiB"), 2**30),
+        (bytes_of("m", 7), 7),
+        (bytes_of("m", "0.0001k"), 1),  # 0 is no limit at all to a tmpfs
     ],
 )
 def test_amounts_are_what_people_write(found: float, expected: float) -> None:

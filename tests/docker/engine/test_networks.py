@@ -20,6 +20,7 @@ from pysys_orch.docker.engine.networks import (
     volume_options,
 )
 from pysys_orch.docker.engine.ownership import Owner, owner_labels, resource_name
+from pysys_orch.errors import ConfigError
 
 ME = Owner(scope="42782f", pid=9677, start=15174315)
 OTHER = Owner(scope="42782f", pid=77, start=15174315)
@@ -86,7 +87,11 @@ def test_local_subnets_are_local_and_differ(name: str, other: str) -> None:
             {"size": "16m"},
             {
                 "Driver": "local",
-                "DriverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=16m"},
+                "DriverOpts": {
+                    "type": "tmpfs",
+                    "device": "tmpfs",
+                    "o": "size=16777216",
+                },
             },
         ),
         (
@@ -113,10 +118,17 @@ def test_a_size_makes_a_volume_a_tmpfs(
     assert volume_options(**given) == options
 
 
+@pytest.mark.parametrize("size", ["16m", "16MB", "16 MiB", "16384k", 2**24])
+def test_a_size_is_what_people_write(size: str | int) -> None:
+    """As that of memory."""
+    assert volume_options(size=size)["DriverOpts"]["o"] == "size=16777216"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"size": "big"}, "bytes, or like '16m', got 'big'"),
+        ({"size": "big"}, "of a volume has to be bytes, or like 64k, .*, got 'big'"),
+        ({"size": "16t"}, "got '16t'"),
         ({"size": 0}, "got 0"),
         ({"size": "-1"}, "got '-1'"),
         ({"size": "16m", "driver": "nfs"}, "a volume of size 16m is a tmpfs"),
@@ -125,7 +137,7 @@ def test_a_size_makes_a_volume_a_tmpfs(
 )
 def test_a_size_that_cannot_be_is_refused(given: dict[str, Any], words: str) -> None:
     """No engine is asked for what it would refuse later, when it is mounted."""
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ConfigError, match=words):
         volume_options(**given)
 
 
