@@ -113,6 +113,7 @@ class DockerFault(DockerHelper):
     # Inside ---------------------------------------------------------------------------
 
     def _start(self) -> None:
+        self._book.note_started(self)
         if self._isBegun:
             if self._mishap.lasts and self._looks():
                 message = f"{self.displayName} is in force already: undo it first"

@@ -244,7 +244,9 @@ class DockerFaults:
         with Reporting(self._parent):
             targets = [_target(each) for each in containers]
             book = FaultBook.of(self._parent)
-            return DockerFault(self._parent, make(targets), book, containers)
+            fault = DockerFault(self._parent, make(targets), book, containers)
+            book.note_made(fault)
+            return fault
         raise AssertionError  # an error in the block ends the test
 
     def _chain(self) -> str:

@@ -239,6 +239,29 @@ def test_what_is_in_force_at_the_end_of_a_test_is_undone(
         docker("rm", "--force", name)
 
 
+def test_a_fault_that_nobody_started_is_told_at_the_end(
+    engine: ApiEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forgotten `with`; but an event that did not fire may have one by its name."""
+    with caplog.at_level(logging.INFO), stand_in(tmp_path) as parent:
+        faults = DockerFaults(parent)
+        web = container(parent, "web")
+        faults.pause(web)
+        with faults.squeeze(web, cpus=0.5):
+            pass
+        vars(parent)["outage"] = faults.disconnect(web)
+    told = [
+        (each.levelno, each.getMessage())
+        for each in caplog.records
+        if "never started" in each.getMessage()
+    ]
+    words = "was made and never started: use `with`, or start()"
+    assert told == [
+        (logging.WARNING, f"Fault: pause of web {words}"),
+        (logging.INFO, f"Fault: disconnect of web {words}"),
+    ]
+
+
 def test_threads_share_faults(faults: DockerFaults, parent: Parent) -> None:
     """Of those who start one at the same time one wins, and each undo is its own."""
     web = container(parent, "web")
