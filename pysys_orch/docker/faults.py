@@ -183,7 +183,7 @@ class DockerFaults:
             link = Link(
                 delay=values.seconds_of("delay", delay),
                 jitter=values.seconds_of("jitter", jitter),
-                loss=values.number_of("loss", loss),
+                loss=values.number_of("loss", loss, "a number from 0 to 1"),
                 rate=values.bits_of(rate),
                 seed=seed,
             )

@@ -464,6 +464,7 @@ def test_squeezed_memory_is_what_the_kernel_grants(
         with faults.squeeze(server, memory="16m"):
             assert memory_limit(server) == 16 * 2**20
         assert memory_limit(server) == before
+    assert record(network.parent)[0]["details"] == "memory 16 MiB"
     server.restart(0)
     assert memory_limit(server) == before
 
@@ -473,17 +474,17 @@ def test_the_record_has_each_start_and_undo_with_its_times(
 ) -> None:
     """Who reads the test's output sees what was disturbed, and when."""
     server = serve(network, "server")
-    with faults.pause(server), faults.slow(server, 0.1):
+    with faults.pause(server), faults.link(server, loss=0.1, rate="1mbit"):
         pass
     lines = record(parent)
     assert [(each["event"], each["fault"]) for each in lines] == [
         ("start", "pause"),
-        ("start", "link"),
-        ("undo", "link"),
+        ("start", "slow and lossy link"),
+        ("undo", "slow and lossy link"),
         ("undo", "pause"),
     ]
     assert [each["on"] for each in lines] == [["server"]] * 4
-    assert lines[1]["details"] == "delay 0.1 s"
+    assert lines[1]["details"] == "loss 0.1, rate 1 Mbit/s"
     for each in lines[2:]:
         stamps = [
             datetime.fromisoformat(each[key])

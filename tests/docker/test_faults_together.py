@@ -316,8 +316,8 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         "a link of web is to nobody: leave `to` out for all",
     ),
     "share": (
-        lambda faults, web: faults.lossy(web, "x"),  # type: ignore[arg-type] # on purpose
-        "loss has to be a number, got 'x'",
+        lambda faults, web: faults.lossy(web, "5%"),  # type: ignore[arg-type] # on purpose
+        "loss has to be a number from 0 to 1, got '5%'",
     ),
     "cpus": (
         lambda faults, web: faults.squeeze(web, cpus="0.5"),  # type: ignore[arg-type] # on purpose
@@ -375,7 +375,10 @@ def shared(
     engine: ApiEngine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Parent, DockerContainer]]:
     with stand_in(tmp_path_factory.mktemp("shared")) as made:
-        yield made, container(made, "web")
+        # Its name on the engine is none that another stand-in gives meanwhile.
+        web = container(made, "shared")
+        web.displayName = "web"
+        yield made, web
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -132,6 +132,13 @@ class Link:
             message = "such a link has no fault: give it a delay, a loss or a rate"
             raise ConfigError(message)
 
+    @property
+    def kind(self) -> str:
+        """What people call it."""
+        is_slow = self.delay or self.rate is not None
+        words = [*(["slow"] if is_slow else []), *(["lossy"] if self.loss else [])]
+        return f"{' and '.join(words)} link"
+
     def __str__(self) -> str:
         words = []
         if self.delay:
@@ -141,7 +148,7 @@ class Link:
         if self.loss:
             words.append(f"loss {self.loss:g}")
         if self.rate is not None:
-            words.append(f"rate {self.rate:g} bit/s")
+            words.append(f"rate {_in_bits(self.rate)}")
         return ", ".join(words)
 
 
@@ -165,18 +172,28 @@ def seconds_of(what: str, said: float | str) -> float:
     return found
 
 
-def number_of(what: str, said: object) -> float:
+def _in_bits(rate: float) -> str:
+    """Return a rate as people say it: ``1 Mbit/s``."""
+    units = iter(("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))
+    unit = next(units)
+    while rate >= 1000 and (larger := next(units, None)):
+        rate, unit = rate / 1000, larger
+    return f"{rate:g} {unit}"
+
+
+def number_of(what: str, said: object, wanted: str = "a number") -> float:
     """Return a number.
 
     Args:
         what: What it is, for messages.
         said: The number.
+        wanted: What it has to be, for messages.
 
     Raises:
         ConfigError: It is none.
     """
     if not isinstance(said, int | float) or not math.isfinite(said):
-        message = f"{what} has to be a number, got {said!r}"
+        message = f"{what} has to be {wanted}, got {said!r}"
         raise ConfigError(message)
     return float(said)
 

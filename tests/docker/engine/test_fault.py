@@ -294,6 +294,21 @@ def test_amounts_are_what_people_write(found: float, expected: float) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("link", "kind", "words"),
+    [
+        (Link(delay=0.2, jitter=0.1), "slow link", "delay 0.2 s, jitter 0.1 s"),
+        (Link(loss=0.05), "lossy link", "loss 0.05"),
+        (Link(rate=bits_of("1mbit")), "slow link", "rate 1 Mbit/s"),
+        (Link(rate=1.5e12, loss=1), "slow and lossy link", "loss 1, rate 1500 Gbit/s"),
+        (Link(rate=64), "slow link", "rate 64 bit/s"),
+    ],
+)
+def test_a_link_is_told_as_people_would(link: Link, kind: str, words: str) -> None:
+    """In the units in which they ask for it."""
+    assert (link.kind, str(link)) == (kind, words)
+
+
 @pytest.mark.parametrize("said", ["", "fast", "-1mbit", "1mb", 0, -1])
 def test_a_rate_that_is_none_is_refused(said: float | str) -> None:
     """And the message says what would be one."""
