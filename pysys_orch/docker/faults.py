@@ -107,9 +107,13 @@ class DockerFaults:
 
         Args:
             container: The container.
-            network: The network, its name or id; by default all that it is in.
+            network: The network, its name or id, or what the test calls it; by default
+                all that it is in.
         """
-        name = network.getName() if isinstance(network, DockerNetwork) else network
+        if isinstance(network, DockerNetwork):
+            name: str | None = network.getName()
+        else:
+            name = network and self._networkName(network)
         return self._fault(lambda targets: Disconnect(targets[0], name), container)
 
     def partition(self, side: Containers, other: Containers) -> DockerFault:
@@ -248,6 +252,16 @@ class DockerFaults:
             book.note_made(fault)
             return fault
         raise AssertionError  # an error in the block ends the test
+
+    def _networkName(self, said: str) -> str:
+        """Return the name of the test's network that is called so, if there is one."""
+        things = Session.of(self._parent).belongings(self._parent).things()
+        names = [
+            each.getName()
+            for each in things
+            if isinstance(each, DockerNetwork) and each.displayName == said
+        ]
+        return names[0] if len(names) == 1 else said
 
     def _chain(self) -> str:
         owner = Session.of(self._parent).owner

@@ -382,6 +382,17 @@ def test_a_disconnected_container_comes_back_as_it_was(
         docker("network", "rm", name)
 
 
+def test_a_network_is_known_by_what_its_test_calls_it(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """As well as by its name on the engine."""
+    network = DockerNetwork.create(parent, "backend")
+    web = serve(network, "web")
+    for said in ("backend", network.getName(), network):
+        with faults.disconnect(web, said):
+            assert web.inspect()["NetworkSettings"]["Networks"] == {}
+
+
 def test_a_full_disk_takes_nothing_until_it_is_undone(
     faults: DockerFaults, network: DockerNetwork
 ) -> None:

@@ -333,7 +333,11 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
     ),
     "network": (
         lambda faults, web: faults.disconnect(web, "bridgé").start(),
-        "cannot be disconnected from bridgé: its networks are bridge, did you mean",
+        r"disconnected from bridgé: it is in no such network, did you mean bridge\?",
+    ),
+    "other network": (
+        lambda faults, web: faults.disconnect(web, "other").start(),
+        "disconnected from other: it is in no such network .there is bridge.$",
     ),
     "squeeze": (
         lambda faults, web: faults.squeeze(web).start(),
