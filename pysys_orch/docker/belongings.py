@@ -75,6 +75,11 @@ class Belongings:
         if first:
             self._parent.addCleanupFunction(self.give_back)
 
+    def things(self) -> tuple[Belonging, ...]:
+        """Return what the parent has."""
+        with self._lock:
+            return tuple(self._things)
+
     def give_back(self) -> None:
         """Leave evidence if the parent failed, and remove everything.
 

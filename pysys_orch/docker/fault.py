@@ -113,6 +113,7 @@ class DockerFault(DockerHelper):
     # Inside ---------------------------------------------------------------------------
 
     def _start(self) -> None:
+        self._book.note_started(self)
         if self._isBegun:
             if self._mishap.lasts and self._looks():
                 message = f"{self.displayName} is in force already: undo it first"
@@ -135,7 +136,10 @@ class DockerFault(DockerHelper):
             self._book.hold(self)
             self._promise()
             self._mishap.begin()
-            self._await("in force", self._mishap.is_in_force, _IN_FORCE_WITHIN)
+            mishap = self._mishap
+            self._await(
+                "in force", mishap.is_in_force, _IN_FORCE_WITHIN, mishap.obstacle
+            )
         except BaseException as failure:
             self._tell("start", error=str(failure) or type(failure).__name__)
             try:
@@ -202,7 +206,13 @@ class DockerFault(DockerHelper):
                     session.promise(self.parent, target.engine, remedy)
                 )
 
-    def _await(self, what: str, look: Callable[[], bool], within: float) -> None:
+    def _await(
+        self,
+        what: str,
+        look: Callable[[], bool],
+        within: float,
+        obstacle: Callable[[], str] = str,
+    ) -> None:
         """Wait until it is so.
 
         Raises:
@@ -212,7 +222,10 @@ class DockerFault(DockerHelper):
         deadline = clock.instant() + within
         while not look():
             if clock.instant() >= deadline:
-                message = f"{self.displayName} was not {what} within {within:g} s"
+                since = f", since {words}" if (words := obstacle()) else ""
+                message = (
+                    f"{self.displayName} was not {what} within {within:g} s{since}"
+                )
                 raise FaultError(message)
             # Not by PySys, which ends waits of a run that is aborted: healing goes on.
             clock.wait_until(clock.instant() + _POLL, self._book.never)

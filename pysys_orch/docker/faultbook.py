@@ -57,6 +57,7 @@ class FaultBook:
         self._file = Path(parent.output, RECORD)
         self._parent = weakref.proxy(parent)
         self._lock = threading.Lock()
+        self._made: list[Entry] = []  # and not started so far
         self._held: list[Entry] = []
         self._isFirst = True
 
@@ -85,6 +86,32 @@ class FaultBook:
                         )
                         raise FaultError(message)
             taken.update(dict.fromkeys(claims, fault.displayName))
+
+    def note_made(self, fault: Entry) -> None:
+        """Have the parent's cleanup say of a fault if it was never started."""
+        with self._lock:
+            self._made.append(fault)
+        self._parent.addCleanupFunction(self.tell_idle)
+
+    def note_started(self, fault: Entry) -> None:
+        """Have nothing said of a fault."""
+        with self._lock:
+            if fault in self._made:
+                self._made.remove(fault)
+
+    def tell_idle(self) -> None:
+        """Say which faults were never started."""
+        with self._lock:
+            idle, self._made = self._made, []
+        named = set(map(id, getattr(self._parent, "__dict__", {}).values()))
+        for each in idle:
+            # An event of an orchestration may have named it, and not fired.
+            level = logging.INFO if id(each) in named else logging.WARNING
+            log.log(
+                level,
+                "Fault: %s was made and never started: use `with`, or start()",
+                each.displayName,
+            )
 
     def hold(self, fault: Entry) -> None:
         """Have a fault healed with the parent's cleanup, if not before."""

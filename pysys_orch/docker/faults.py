@@ -60,16 +60,23 @@ class DockerFaults:
         """Freeze all processes of a container: it neither answers nor hangs up."""
         return self._fault(lambda targets: Pause(targets[0]), container)
 
-    def kill(self, container: RunningContainer, signal: str = "KILL") -> DockerFault:
+    def kill(
+        self, container: RunningContainer, signal: str | int = "KILL"
+    ) -> DockerFault:
         """End the main process of a container; undone, it is started again.
 
         A task of a swarm is not started again: the swarm has another take its place.
 
         Args:
             container: The container.
-            signal: What it is sent, with or without SIG; it has to end by that.
+            signal: What it is sent, with or without SIG, or its number; it has to end
+                by that.
         """
-        return self._fault(lambda targets: Kill(targets[0], signal), container)
+
+        def make(targets: Sequence[Target]) -> Mishap:
+            return Kill(targets[0], values.signal_of(signal))
+
+        return self._fault(make, container)
 
     def restart(
         self, container: RunningContainer, timeout: float | str = 10
@@ -78,11 +85,15 @@ class DockerFaults:
 
         Args:
             container: The container.
-            timeout: How long its main process has to end.
+            timeout: How long its main process has to end; 0 kills it at once.
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
-            return Restart(targets[0], values.seconds_of("timeout", timeout))
+            grace = values.seconds_of("timeout", timeout)
+            if grace < 0:
+                message = f"timeout is 0 s or more, got {timeout!r}"
+                raise ConfigError(message)
+            return Restart(targets[0], grace)
 
         return self._fault(make, container)
 
@@ -96,9 +107,13 @@ class DockerFaults:
 
         Args:
             container: The container.
-            network: The network, its name or id; by default all that it is in.
+            network: The network, its name or id, or what the test calls it; by default
+                all that it is in.
         """
-        name = network.getName() if isinstance(network, DockerNetwork) else network
+        if isinstance(network, DockerNetwork):
+            name: str | None = network.getName()
+        else:
+            name = network and self._networkName(network)
         return self._fault(lambda targets: Disconnect(targets[0], name), container)
 
     def partition(self, side: Containers, other: Containers) -> DockerFault:
@@ -172,7 +187,7 @@ class DockerFaults:
             link = Link(
                 delay=values.seconds_of("delay", delay),
                 jitter=values.seconds_of("jitter", jitter),
-                loss=values.number_of("loss", loss),
+                loss=values.number_of("loss", loss, "a number from 0 to 1"),
                 rate=values.bits_of(rate),
                 seed=seed,
             )
@@ -209,14 +224,16 @@ class DockerFaults:
 
         Args:
             container: The container.
-            cpus: How many CPUs it may use: 0.5.
+            cpus: How many CPUs it may use: 0.5. Less than it is limited to, or than the
+                machine has.
             memory: How much memory it may have, swap included: bytes, or a text such as
-                ``64m``. What it has already has to fit.
+                ``64m`` or ``1.5 GiB``. Less than it is limited to, or than the machine
+                has. What it has already has to fit.
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
             share = None if cpus is None else values.number_of("cpus", cpus)
-            size = None if memory is None else values.bytes_of(memory)
+            size = None if memory is None else values.bytes_of("memory", memory)
             return Squeezed(targets[0], cpus=share, memory=size)
 
         return self._fault(make, container)
@@ -231,8 +248,20 @@ class DockerFaults:
         with Reporting(self._parent):
             targets = [_target(each) for each in containers]
             book = FaultBook.of(self._parent)
-            return DockerFault(self._parent, make(targets), book, containers)
+            fault = DockerFault(self._parent, make(targets), book, containers)
+            book.note_made(fault)
+            return fault
         raise AssertionError  # an error in the block ends the test
+
+    def _networkName(self, said: str) -> str:
+        """Return the name of the test's network that is called so, if there is one."""
+        things = Session.of(self._parent).belongings(self._parent).things()
+        names = [
+            each.getName()
+            for each in things
+            if isinstance(each, DockerNetwork) and each.displayName == said
+        ]
+        return names[0] if len(names) == 1 else said
 
     def _chain(self) -> str:
         owner = Session.of(self._parent).owner

@@ -10,7 +10,7 @@ from pysys_orch.docker.engine.networks import volume_options
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
-from pysys_orch.errors import ConfigError, DockerError, NotFoundError
+from pysys_orch.errors import DockerError, NotFoundError
 
 
 class DockerVolume(DockerBelonging):
@@ -44,22 +44,20 @@ class DockerVolume(DockerBelonging):
         Args:
             parent: The test or runner.
             displayName: What to call it.
-            size: How much it holds, in bytes or as ``16m``: what writes more finds the
-                disk full. Such a volume is in the engine's memory, any user can write
-                to it, and it is empty again once no container has it mounted. Without a
-                size it is as large as the disk, and stays as it is until it is removed.
+            size: How much it holds, in bytes or as ``16m`` or ``1.5 GiB`` (k, m and g
+                are of 1024): what writes more finds the disk full. Such a volume is in
+                the engine's memory, any user can write to it, and it is empty again
+                once no container has it mounted. Without a size it is as large as the
+                disk, and stays as it is until it is removed.
             driver: What makes it.
             driverOpts: What the driver is told.
         """
         volume = cls(parent, displayName)
         with volume.reporting():
             session = Session.of(parent)
-            try:
-                options = volume_options(
-                    size=size, driver=driver, driver_options=driverOpts
-                )
-            except ValueError as failure:
-                raise ConfigError(str(failure)) from None
+            options = volume_options(
+                size=size, driver=driver, driver_options=driverOpts
+            )
             engine = session.engines.engine()
             volume._name = session.name(parent, displayName)
             session.belongings(parent).add(volume)

@@ -23,8 +23,10 @@ from pysys_orch.docker import (
     DockerNetwork,
 )
 from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.mishaps import Restart, Target
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.session import Session
+from pysys_orch.errors import ContainerGoneError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import docker, eventually
 from tests.docker.stand_in import EndedError, stand_in
@@ -298,6 +300,28 @@ def test_a_killed_container_is_started_again(
     assert reaches(client, server)
 
 
+def test_a_signal_is_a_number_as_well(
+    faults: DockerFaults, network: DockerNetwork
+) -> None:
+    """As it is for engines."""
+    server = serve(network, "server")
+    with faults.kill(server, 9):
+        assert server.getExitCode() == 137
+    assert record(network.parent)[0]["details"] == "9"
+
+
+def test_a_signal_that_ends_nothing_is_told(
+    faults: DockerFaults, network: DockerNetwork
+) -> None:
+    """Nobody has to find out why the container still runs."""
+    server = serve(network, "server")
+    with pytest.raises(
+        EndedError, match="since server still runs, WINCH did not end it: use KILL"
+    ):
+        faults.kill(server, "WINCH").start()
+    assert server.getState() == "running"
+
+
 def test_a_restart_has_nothing_to_undo(
     faults: DockerFaults, network: DockerNetwork
 ) -> None:
@@ -356,6 +380,17 @@ def test_a_disconnected_container_comes_back_as_it_was(
         for each in (server, client):
             docker("rm", "--force", each.getName())
         docker("network", "rm", name)
+
+
+def test_a_network_is_known_by_what_its_test_calls_it(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """As well as by its name on the engine."""
+    network = DockerNetwork.create(parent, "backend")
+    web = serve(network, "web")
+    for said in ("backend", network.getName(), network):
+        with faults.disconnect(web, said):
+            assert web.inspect()["NetworkSettings"]["Networks"] == {}
 
 
 def test_a_full_disk_takes_nothing_until_it_is_undone(
@@ -440,6 +475,7 @@ def test_squeezed_memory_is_what_the_kernel_grants(
         with faults.squeeze(server, memory="16m"):
             assert memory_limit(server) == 16 * 2**20
         assert memory_limit(server) == before
+    assert record(network.parent)[0]["details"] == "memory 16 MiB"
     server.restart(0)
     assert memory_limit(server) == before
 
@@ -449,17 +485,17 @@ def test_the_record_has_each_start_and_undo_with_its_times(
 ) -> None:
     """Who reads the test's output sees what was disturbed, and when."""
     server = serve(network, "server")
-    with faults.pause(server), faults.slow(server, 0.1):
+    with faults.pause(server), faults.link(server, loss=0.1, rate="1mbit"):
         pass
     lines = record(parent)
     assert [(each["event"], each["fault"]) for each in lines] == [
         ("start", "pause"),
-        ("start", "link"),
-        ("undo", "link"),
+        ("start", "slow and lossy link"),
+        ("undo", "slow and lossy link"),
         ("undo", "pause"),
     ]
     assert [each["on"] for each in lines] == [["server"]] * 4
-    assert lines[1]["details"] == "delay 0.1 s"
+    assert lines[1]["details"] == "loss 0.1, rate 1 Mbit/s"
     for each in lines[2:]:
         stamps = [
             datetime.fromisoformat(each[key])
@@ -468,3 +504,44 @@ def test_the_record_has_each_start_and_undo_with_its_times(
         assert stamps == sorted(stamps)
         assert {str(stamp.tzinfo) for stamp in stamps} == {"UTC"}
         assert each["error"] == ""
+
+
+def test_a_container_that_does_not_run_is_not_disturbed(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """Nothing is in force, and nobody waits for it."""
+    dead = started(parent, "dead", "false")
+    dead.waitForExit()
+    for fault in (
+        faults.pause(dead),
+        faults.kill(dead),
+        faults.restart(dead, timeout=0),
+        faults.disconnect(dead),
+        faults.slow(dead, 0.1),
+        faults.fill(dead, "/tmp"),
+        faults.squeeze(dead, cpus=0.5),
+    ):
+        with pytest.raises(EndedError, match="dead does not run"):
+            fault.start()
+    assert not any(each["in_force"] for each in record(parent))
+
+
+def test_a_container_that_crashes_when_it_is_restarted_says_how(
+    engine: ApiEngine, parent: Parent
+) -> None:
+    """With its exit code and last words, and nobody waits for it."""
+    script = "test -e /x && { echo no license; exit 3; }; touch /x; sleep 600"
+    web = started(parent, "web", "sh", "-c", script)
+    eventually(
+        lambda: not inside(web, "test", "-e", "/x").returncode, what="it has begun"
+    )
+    restart = Restart(Target(engine=engine, container=web.getId(), name="web"), 0)
+    restart.prepare()
+    restart.begin()
+    web.waitForExit()
+    with pytest.raises(
+        ContainerGoneError,
+        match="restart of web did not last: container web exited with exit code 3, "
+        "its last words: no license",
+    ):
+        restart.is_in_force()

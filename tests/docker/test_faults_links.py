@@ -191,7 +191,7 @@ def test_links_of_one_network_are_links_of_one_container(
     web = sleeper(parent)
     joined = sleeper(parent, "--network", f"container:{web.getName()}")
     with faults.slow(web, 0.1):
-        with pytest.raises(EndedError, match="cannot be made while link of"):
+        with pytest.raises(EndedError, match="cannot be made while slow link of"):
             faults.slow(joined, 0.2).start()
         with faults.partition(joined, sleeper(parent)) as fault:
             assert fault.isInForce

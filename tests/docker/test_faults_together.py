@@ -178,6 +178,18 @@ def test_a_container_that_went_has_nothing_to_heal(
     assert notes == ["web: the container was removed"] * 5
 
 
+def test_a_pause_is_over_when_its_container_ends_or_goes_on(
+    faults: DockerFaults, parent: Parent
+) -> None:
+    """The record says which."""
+    for verb in ("kill", "unpause"):
+        web = container(parent, "web")
+        with faults.pause(web):
+            docker(verb, web.getName())
+    notes = [each["note"] for each in record(parent) if each["event"] == "undo"]
+    assert notes == ["web: the container has ended", "web: it was undone already"]
+
+
 def test_a_restarted_container_is_out_of_a_links_reach(
     faults: DockerFaults, parent: Parent
 ) -> None:
@@ -225,6 +237,29 @@ def test_what_is_in_force_at_the_end_of_a_test_is_undone(
         ]
     finally:
         docker("rm", "--force", name)
+
+
+def test_a_fault_that_nobody_started_is_told_at_the_end(
+    engine: ApiEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forgotten `with`; but an event that did not fire may have one by its name."""
+    with caplog.at_level(logging.INFO), stand_in(tmp_path) as parent:
+        faults = DockerFaults(parent)
+        web = container(parent, "web")
+        faults.pause(web)
+        with faults.squeeze(web, cpus=0.5):
+            pass
+        vars(parent)["outage"] = faults.disconnect(web)
+    told = [
+        (each.levelno, each.getMessage())
+        for each in caplog.records
+        if "never started" in each.getMessage()
+    ]
+    words = "was made and never started: use `with`, or start()"
+    assert told == [
+        (logging.WARNING, f"Fault: pause of web {words}"),
+        (logging.INFO, f"Fault: disconnect of web {words}"),
+    ]
 
 
 def test_threads_share_faults(faults: DockerFaults, parent: Parent) -> None:
@@ -281,8 +316,8 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
         "a link of web is to nobody: leave `to` out for all",
     ),
     "share": (
-        lambda faults, web: faults.lossy(web, "x"),  # type: ignore[arg-type] # on purpose
-        "loss has to be a number, got 'x'",
+        lambda faults, web: faults.lossy(web, "5%"),  # type: ignore[arg-type] # on purpose
+        "loss has to be a number from 0 to 1, got '5%'",
     ),
     "cpus": (
         lambda faults, web: faults.squeeze(web, cpus="0.5"),  # type: ignore[arg-type] # on purpose
@@ -298,7 +333,11 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
     ),
     "network": (
         lambda faults, web: faults.disconnect(web, "bridgé").start(),
-        "cannot be disconnected from bridgé: its networks are bridge, did you mean",
+        r"disconnected from bridgé: it is in no such network, did you mean bridge\?",
+    ),
+    "other network": (
+        lambda faults, web: faults.disconnect(web, "other").start(),
+        "disconnected from other: it is in no such network .there is bridge.$",
     ),
     "squeeze": (
         lambda faults, web: faults.squeeze(web).start(),
@@ -307,6 +346,26 @@ BAD: dict[str, tuple[Callable[[DockerFaults, DockerContainer], DockerFault], str
     "memory": (
         lambda faults, web: faults.squeeze(web, memory="1m").start(),
         "memory is at least 6291456 bytes, got 1048576",
+    ),
+    "no memory": (
+        lambda faults, web: faults.squeeze(web, memory="64 pages"),
+        "memory has to be bytes, or like 64k, 16m, 16 MiB or 1.5g, got '64 pages'",
+    ),
+    "more cpus": (
+        lambda faults, web: faults.squeeze(web, cpus=1000).start(),
+        r"cpus has to be less than the \d+ that the machine has, got 1000",
+    ),
+    "more memory": (
+        lambda faults, web: faults.squeeze(web, memory="1000g").start(),
+        "memory has to be less than the .* GiB that the machine has, got 1000 GiB",
+    ),
+    "timeout": (
+        lambda faults, web: faults.restart(web, timeout=-1),
+        "timeout is 0 s or more, got -1",
+    ),
+    "signal number": (
+        lambda faults, web: faults.kill(web, 65),
+        "a signal is a name such as TERM, or a number from 1 to 64, got 65",
     ),
     "signal": (
         lambda faults, web: faults.kill(web, "NONSENSE").start(),
@@ -320,7 +379,10 @@ def shared(
     engine: ApiEngine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Parent, DockerContainer]]:
     with stand_in(tmp_path_factory.mktemp("shared")) as made:
-        yield made, container(made, "web")
+        # Its name on the engine is none that another stand-in gives meanwhile.
+        web = container(made, "shared")
+        web.displayName = "web"
+        yield made, web
 
 
 @pytest.mark.parametrize("case", BAD)

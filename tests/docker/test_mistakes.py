@@ -49,7 +49,7 @@ MISTAKES: Mapping[str, tuple[str, str]] = {
     ),
     "size": (
         "self.docker.volume(size='big')",
-        "the size of a volume is bytes, or like '16m', got 'big'",
+        "the size of a volume has to be bytes, or like 64k, .* or 1.5g, got 'big'",
     ),
     "no_volume": (
         "DockerVolume.fromExisting(self, 'no-such')",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pysys_orch.docker.engine.ready import in_bytes
 from pysys_orch.durations import seconds_of_text
 from pysys_orch.errors import ConfigError
 
@@ -24,6 +25,7 @@ _SHORT_ID = 12
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)bit(?:/s|ps)?", re.ASCII | re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)i?b?", re.ASCII | re.IGNORECASE)
 _LONGEST_DELAY = 3600.0
+_SIGNALS = range(1, 65)
 
 
 class Action(StrEnum):
@@ -130,6 +132,13 @@ class Link:
             message = "such a link has no fault: give it a delay, a loss or a rate"
             raise ConfigError(message)
 
+    @property
+    def kind(self) -> str:
+        """What people call it."""
+        is_slow = self.delay or self.rate is not None
+        words = [*(["slow"] if is_slow else []), *(["lossy"] if self.loss else [])]
+        return f"{' and '.join(words)} link"
+
     def __str__(self) -> str:
         words = []
         if self.delay:
@@ -139,7 +148,7 @@ class Link:
         if self.loss:
             words.append(f"loss {self.loss:g}")
         if self.rate is not None:
-            words.append(f"rate {self.rate:g} bit/s")
+            words.append(f"rate {_in_bits(self.rate)}")
         return ", ".join(words)
 
 
@@ -163,20 +172,47 @@ def seconds_of(what: str, said: float | str) -> float:
     return found
 
 
-def number_of(what: str, said: object) -> float:
+def _in_bits(rate: float) -> str:
+    """Return a rate as people say it: ``1 Mbit/s``."""
+    units = iter(("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))
+    unit = next(units)
+    while rate >= 1000 and (larger := next(units, None)):
+        rate, unit = rate / 1000, larger
+    return f"{rate:g} {unit}"
+
+
+def number_of(what: str, said: object, wanted: str = "a number") -> float:
     """Return a number.
 
     Args:
         what: What it is, for messages.
         said: The number.
+        wanted: What it has to be, for messages.
 
     Raises:
         ConfigError: It is none.
     """
     if not isinstance(said, int | float) or not math.isfinite(said):
-        message = f"{what} has to be a number, got {said!r}"
+        message = f"{what} has to be {wanted}, got {said!r}"
         raise ConfigError(message)
     return float(said)
+
+
+def signal_of(said: object) -> str:
+    """Return a signal as engines take it: its name, or its number.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(said, int) and not isinstance(said, bool) and said in _SIGNALS:
+        return str(said)
+    if not isinstance(said, str):
+        message = (
+            f"a signal is a name such as TERM, or a number from {_SIGNALS[0]} to "
+            f"{_SIGNALS[-1]}, got {said!r}"
+        )
+        raise ConfigError(message)
+    return said
 
 
 def bits_of(said: float | str | None) -> float | None:
@@ -190,13 +226,18 @@ def bits_of(said: float | str | None) -> float | None:
     return _amount("a rate", said, _RATE, 1000, "bits per second, or 512kbit or 1mbit")
 
 
-def bytes_of(said: float | str) -> int:
-    """Return a size in bytes: a number, or a text such as ``64m``.
+def bytes_of(what: str, said: float | str) -> int:
+    """Return a size in bytes.
+
+    Args:
+        what: Of what, for messages.
+        said: Bytes, or a text such as ``64m`` or ``1.5 GiB``.
 
     Raises:
         ConfigError: It is neither.
     """
-    return int(_amount("a size", said, _SIZE, 1024, "bytes, or a text such as 64m"))
+    wanted = "bytes, or like 64k, 16m, 16 MiB or 1.5g"
+    return math.ceil(_amount(what, said, _SIZE, 1024, wanted))
 
 
 def _amount(
@@ -231,7 +272,7 @@ def plan_squeeze(
     *,
     cpus: float | None,
     memory: int | None,
-    cgroups: int,
+    machine: Mapping[str, Any],
 ) -> Squeeze:
     """Decide how to limit a container that runs, and how to take that back.
 
@@ -243,10 +284,11 @@ def plan_squeeze(
         host: The ``HostConfig`` of its inspection.
         cpus: How many CPUs it may use, such as 0.5; None leaves that.
         memory: How many bytes it may have; None leaves that.
-        cgroups: The version of the engine's cgroups.
+        machine: What the engine tells of itself: its CPUs, memory and cgroups.
 
     Raises:
-        ConfigError: A limit is too small, or nothing is to be limited.
+        ConfigError: A limit is too small, or not below what the container has, or
+            nothing is to be limited.
     """
     limits: Json = {}
     former: Json = {}
@@ -258,6 +300,9 @@ def plan_squeeze(
         if not cpus * period >= _LEAST_QUOTA:
             message = f"cpus is at least {_LEAST_QUOTA / period:g}, got {cpus:g}"
             raise ConfigError(message)
+        quota = host.get("CpuQuota") or 0
+        share = (host.get("NanoCpus") or 0) / 1e9 or quota / period
+        _require_less("cpus", cpus, share, machine.get("NCPU"), "{:g}".format)
         if host.get("NanoCpus"):
             limits["NanoCpus"] = round(cpus * 1e9)
             former["NanoCpus"] = host["NanoCpus"]
@@ -268,14 +313,48 @@ def plan_squeeze(
         if memory < _LEAST_MEMORY:
             message = f"memory is at least {_LEAST_MEMORY} bytes, got {memory}"
             raise ConfigError(message)
+        size, total = host.get("Memory"), machine.get("MemTotal")
+        _require_less("memory", memory, size, total, in_bytes)
         swap = host.get("MemorySwap") or 0
         # The first version does not take back a limit of the sum with swap.
-        none = UNLIMITED_BYTES if cgroups == 1 else -1
+        is_first = machine.get("CgroupVersion") != "2"
+        none = UNLIMITED_BYTES if is_first else -1
         limits["Memory"] = memory
         limits["MemorySwap"] = -1 if swap == -1 else memory
         former["Memory"] = host.get("Memory") or UNLIMITED_BYTES
         former["MemorySwap"] = swap or none
     return Squeeze(limits=limits, former=former)
+
+
+def _require_less(
+    what: str,
+    wanted: float,
+    limit: float | None,
+    total: float | None,
+    say: Callable[[float], str],
+) -> None:
+    """Make sure that a limit takes something away.
+
+    Args:
+        what: What is limited.
+        wanted: The limit.
+        limit: That of the container; there is none if it is not positive, or None.
+        total: What the machine has; None if that is not known.
+        say: Returns an amount in words.
+
+    Raises:
+        ConfigError: The container has no more than that.
+    """
+    known = [(total, "machine has")] if total else []
+    if limit and limit > 0:
+        known.append((limit, "container is limited to"))
+    if known and wanted >= min(known)[0]:
+        most, whose = min(known)
+        message = (
+            f"{what} has to be less than the {say(most)} that the {whose}, "
+            f"got {say(wanted)}"
+        )
+        raise ConfigError(message)
 
 
 def endpoint_of(container: str, endpoint: Mapping[str, Any]) -> Json:

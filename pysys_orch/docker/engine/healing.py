@@ -43,7 +43,13 @@ def heal(engine: ApiEngine, remedy: Remedy) -> str:
 
 
 def _unpause(engine: ApiEngine, remedy: Remedy) -> None:
-    engine.unpause_container(remedy.container)
+    try:
+        engine.unpause_container(remedy.container)
+    except EngineAnswerError as refusal:
+        if not engine.inspect_container(remedy.container)["State"]["Running"]:
+            message = f"container {remedy.container} has ended"
+            raise ContainerGoneError(message) from refusal
+        raise
 
 
 def _start(engine: ApiEngine, remedy: Remedy) -> None:

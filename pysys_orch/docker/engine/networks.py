@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SIZE = re.compile(r"[1-9][0-9]*[kmgKMG]?")
+from pysys_orch.docker.engine.fault import bytes_of
+from pysys_orch.errors import ConfigError
 
 
 def network_options(
@@ -82,31 +82,30 @@ def volume_options(
     """Return the Engine API's description of a volume.
 
     Args:
-        size: How much it holds: bytes, or ``16m``. It is then in the engine's memory,
-            and holds nothing while nobody has it mounted. None for no bounds.
+        size: How much it holds: bytes, or a text such as ``16m``. It is then in the
+            engine's memory, and holds nothing while nobody has it mounted. None for no
+            bounds.
         driver: What makes it.
         driver_options: What the driver is told.
 
     Raises:
-        ValueError: *size* is none, or of another driver than ``local``.
+        ConfigError: *size* is none, or of another driver than ``local``.
 
     Source:
         Engine API 1.41, ``POST /volumes/create``; tmpfs(5).
     """
     options = {key: str(text) for key, text in (driver_options or {}).items()}
     if size is not None:
-        if not _SIZE.fullmatch(str(size)):
-            message = f"the size of a volume is bytes, or like '16m', got {size!r}"
-            raise ValueError(message)
+        count = bytes_of("the size of a volume", size)
         if driver != "local" or options.keys() & {"type", "device"}:
             message = (
                 f"a volume of size {size} is a tmpfs of the driver local: leave out "
                 "size, or driver, type and device"
             )
-            raise ValueError(message)
+            raise ConfigError(message)
         more = [options["o"]] if "o" in options else []
         options |= {"type": "tmpfs", "device": "tmpfs"}
-        options["o"] = ",".join([f"size={size}", *more])
+        options["o"] = ",".join([f"size={count}", *more])
     return {"Driver": driver, "DriverOpts": options} if options else {"Driver": driver}
 
 

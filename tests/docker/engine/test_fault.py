@@ -127,10 +127,10 @@ HOSTS: dict[str, tuple[dict[str, Any], int, dict[str, Any], dict[str, Any]]] = {
         {"NanoCpus": 1_500_000_000, "Memory": 2**26, "MemorySwap": 2**27},
     ),
     "quota": (
-        {"CpuQuota": 20_000, "CpuPeriod": 50_000, "Memory": 2**26, "MemorySwap": -1},
+        {"CpuQuota": 40_000, "CpuPeriod": 50_000, "Memory": 2**26, "MemorySwap": -1},
         1,
         {"CpuQuota": 25_000, "Memory": 2**25, "MemorySwap": -1},
-        {"CpuQuota": 20_000, "Memory": 2**26, "MemorySwap": -1},
+        {"CpuQuota": 40_000, "Memory": 2**26, "MemorySwap": -1},
     ),
 }
 
@@ -139,16 +139,17 @@ HOSTS: dict[str, tuple[dict[str, Any], int, dict[str, Any], dict[str, Any]]] = {
 def test_a_squeeze_changes_what_a_container_has_and_gives_it_back(case: str) -> None:
     """In the way that engines do not refuse."""
     host, cgroups, limits, former = HOSTS[case]
-    found = plan_squeeze(host, cpus=0.5, memory=2**25, cgroups=cgroups)
+    machine = {"NCPU": 2, "MemTotal": 2**30, "CgroupVersion": str(cgroups)}
+    found = plan_squeeze(host, cpus=0.5, memory=2**25, machine=machine)
     assert (found.limits, found.former) == (limits, former)
 
 
 def test_a_squeeze_leaves_what_is_not_asked_for() -> None:
     """Neither limit is one of the other."""
-    assert plan_squeeze({}, cpus=1, memory=None, cgroups=1).limits == {
+    assert plan_squeeze({}, cpus=1, memory=None, machine={}).limits == {
         "CpuQuota": 100_000
     }
-    found = plan_squeeze({}, cpus=None, memory=2**25, cgroups=1)
+    found = plan_squeeze({}, cpus=None, memory=2**25, machine={})
     assert set(found.limits) == {"Memory", "MemorySwap"}
 
 
@@ -158,7 +159,42 @@ def test_a_squeeze_to_nothing_is_refused(
 ) -> None:
     """An engine would take 0 for no change."""
     with pytest.raises(ConfigError, match="is at least"):
-        plan_squeeze({}, cpus=cpus, memory=memory, cgroups=1)
+        plan_squeeze({}, cpus=cpus, memory=memory, machine={})
+
+
+@pytest.mark.parametrize(
+    ("host", "cpus", "memory", "words"),
+    [
+        ({}, 2, None, "cpus has to be less than the 2 that the machine has, got 2"),
+        ({"CpuQuota": -1}, 1000, None, "the 2 that the machine has, got 1000"),
+        ({"CpuQuota": 25_000, "CpuPeriod": 50_000}, 0.6, None, "container is limited"),
+        (
+            {"NanoCpus": 500_000_000},
+            0.5,
+            None,
+            "cpus has to be less than the 0.5 that the container is limited to, got",
+        ),
+        (
+            {"Memory": UNLIMITED_BYTES},
+            None,
+            2**40,
+            "memory has to be less than the 1 GiB that the machine has, got 1024 GiB",
+        ),
+        (
+            {"Memory": 2**26},
+            None,
+            2**27,
+            "than the 64 MiB that the container is limited to, got 128 MiB",
+        ),
+    ],
+)
+def test_a_squeeze_that_takes_nothing_is_refused(
+    host: dict[str, Any], cpus: float | None, memory: int | None, words: str
+) -> None:
+    """It would be in force, and the container would not notice."""
+    machine = {"NCPU": 2, "MemTotal": 2**30}
+    with pytest.raises(ConfigError, match=words):
+        plan_squeeze(host, cpus=cpus, memory=memory, machine=machine)
 
 
 def test_a_container_joins_again_as_it_had_joined() -> None:
@@ -262,14 +298,30 @@ def test_addresses_are_those_of_all_networks() -> None:
         (bits_of("1mbit"), 1e6),
         (bits_of("1.5 Gbit/s"), 1.5e9),
         (bits_of(64), 64.0),
-        (bytes_of("64m"), 2**26),
-        (bytes_of("1GiB"), 2**30),
-        (bytes_of(7), 7),
+        (bytes_of("m", "64m"), 2**26),
+        (bytes_of("m", "1 GiB"), 2**30),
+        (bytes_of("m", 7), 7),
+        (bytes_of("m", "0.0001k"), 1),  # 0 is no limit at all to a tmpfs
     ],
 )
 def test_amounts_are_what_people_write(found: float, expected: float) -> None:
     """With a unit, or without."""
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("link", "kind", "words"),
+    [
+        (Link(delay=0.2, jitter=0.1), "slow link", "delay 0.2 s, jitter 0.1 s"),
+        (Link(loss=0.05), "lossy link", "loss 0.05"),
+        (Link(rate=bits_of("1mbit")), "slow link", "rate 1 Mbit/s"),
+        (Link(rate=1.5e12, loss=1), "slow and lossy link", "loss 1, rate 1500 Gbit/s"),
+        (Link(rate=64), "slow link", "rate 64 bit/s"),
+    ],
+)
+def test_a_link_is_told_as_people_would(link: Link, kind: str, words: str) -> None:
+    """In the units in which they ask for it."""
+    assert (link.kind, str(link)) == (kind, words)
 
 
 @pytest.mark.parametrize("said", ["", "fast", "-1mbit", "1mb", 0, -1])

@@ -14,6 +14,7 @@ from pysys_orch.docker.engine.networks import (
     network_options,
     volume_options,
 )
+from pysys_orch.errors import ConfigError
 
 
 def test_a_plain_network_is_the_engine_s_own_choice() -> None:
@@ -77,7 +78,11 @@ def test_local_subnets_are_local_and_differ(name: str, other: str) -> None:
             {"size": "16m"},
             {
                 "Driver": "local",
-                "DriverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=16m"},
+                "DriverOpts": {
+                    "type": "tmpfs",
+                    "device": "tmpfs",
+                    "o": "size=16777216",
+                },
             },
         ),
         (
@@ -104,10 +109,17 @@ def test_a_size_makes_a_volume_a_tmpfs(
     assert volume_options(**given) == options
 
 
+@pytest.mark.parametrize("size", ["16m", "16MB", "16 MiB", "16384k", 2**24])
+def test_a_size_is_what_people_write(size: str | int) -> None:
+    """As that of memory."""
+    assert volume_options(size=size)["DriverOpts"]["o"] == "size=16777216"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"size": "big"}, "bytes, or like '16m', got 'big'"),
+        ({"size": "big"}, "of a volume has to be bytes, or like 64k, .*, got 'big'"),
+        ({"size": "16t"}, "got '16t'"),
         ({"size": 0}, "got 0"),
         ({"size": "-1"}, "got '-1'"),
         ({"size": "16m", "driver": "nfs"}, "a volume of size 16m is a tmpfs"),
@@ -116,5 +128,5 @@ def test_a_size_makes_a_volume_a_tmpfs(
 )
 def test_a_size_that_cannot_be_is_refused(given: dict[str, Any], words: str) -> None:
     """No engine is asked for what it would refuse later, when it is mounted."""
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ConfigError, match=words):
         volume_options(**given)

@@ -49,18 +49,18 @@ class Disconnect(Simple):
             FaultError: It could not join one again.
         """
         target = self.target
-        networks = target.inspect()["NetworkSettings"]["Networks"] or {}
+        networks = target.inspect_running()["NetworkSettings"]["Networks"] or {}
         wanted = {
             name: each
             for name, each in networks.items()
             if self._network in {None, name, each["NetworkID"]}
         }
         if not wanted or "host" in wanted:
-            known = ", ".join(sorted(networks)) or "none"
-            hint = nearest(self._network or "", networks)
+            known = "it has that of its host" if wanted else "it is in no such network"
+            hint = "" if wanted else nearest(self._network or "", networks)
             message = (
                 f"container {target.name} cannot be disconnected from {self.words}: "
-                f"its networks are {known}{hint}"
+                f"{known}{hint}"
             )
             raise ConfigError(message)
         for name, each in wanted.items():

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.fault import Action, Claim, Json, Remedy
+from pysys_orch.docker.engine.logs import last_lines
+from pysys_orch.docker.engine.ready import require_running
 from pysys_orch.errors import ContainerGoneError, NotFoundError
 
 
@@ -48,6 +50,17 @@ class Target:
             message = f"container {self.name} does not run: there is nothing to disturb"
             raise ContainerGoneError(message)
         return found
+
+    def require_alive(self) -> None:
+        """Make sure that it runs, or will.
+
+        Raises:
+            ContainerGoneError: It has ended; with its exit code and last words.
+        """
+        found = self.inspect()
+        require_running(
+            self.name, found["State"], lambda: last_lines(self.engine, found)
+        )
 
 
 #: How something is undone, each where.
@@ -93,6 +106,10 @@ class Mishap(Protocol):
         """Return whether it is in force, by what engine and kernel say."""
         ...
 
+    def obstacle(self) -> str:
+        """Return why it is not in force, in words; empty if that is not known."""
+        ...
+
     def is_healed(self) -> bool:
         """Return whether all is as it was."""
         ...
@@ -124,6 +141,14 @@ class Simple:
     def is_in_force(self) -> bool:
         """See `Mishap`."""
         raise NotImplementedError
+
+    def obstacle(self) -> str:
+        """See `Mishap`."""
+        try:
+            self.target.require_alive()
+        except ContainerGoneError as gone:
+            return str(gone)
+        return ""
 
     def is_healed(self) -> bool:
         """See `Mishap`."""

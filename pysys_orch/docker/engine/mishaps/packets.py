@@ -72,8 +72,6 @@ class Slow(Simple):
         queues: The numbers of queues that it may have, which others may have, too.
     """
 
-    kind = "link"
-
     def __init__(
         self,
         target: Target,
@@ -84,6 +82,7 @@ class Slow(Simple):
         queues: Sequence[int],
     ) -> None:
         super().__init__(target)
+        self.kind = link.kind
         self._link = link
         self._to = to
         self._name = chain
@@ -111,7 +110,7 @@ class Slow(Simple):
         # Of those with one network, a packet finds the chain of one link only.
         container = self._sharing[-1].container
         return tuple(
-            Claim(kind=self.kind, container=container, part=part)
+            Claim(kind="link", container=container, part=part)
             for part in self._addresses or [""]
         )
 
@@ -203,6 +202,10 @@ class Partition:
     def is_in_force(self) -> bool:
         """See `Mishap`."""
         return all(each.is_whole() for each in self._placed)
+
+    def obstacle(self) -> str:
+        """See `Mishap`."""
+        return ""  # looking at one that has ended says so already
 
     def is_healed(self) -> bool:
         """See `Mishap`."""

@@ -7,6 +7,7 @@ from pysys_orch.docker.engine.healing import files_of
 from pysys_orch.docker.engine.leftover import find_place
 from pysys_orch.docker.engine.links import cgroup_limits, require_reach
 from pysys_orch.docker.engine.mishaps.mishap import Remedies, Simple, Target
+from pysys_orch.docker.engine.ready import in_bytes
 from pysys_orch.errors import ContainerGoneError, FaultError
 
 
@@ -22,8 +23,9 @@ class Squeezed(Simple):
         self._cpus = cpus
         self._memory = memory
         self._squeeze = Squeeze(limits={}, former={})
-        told = (("cpus", cpus), ("memory", memory))
-        self.words = ", ".join(f"{key} {each}" for key, each in told if each)
+        words = [] if cpus is None else [f"cpus {cpus:g}"]
+        words += [] if memory is None else [f"memory {in_bytes(memory)}"]
+        self.words = ", ".join(words)
         self._before: dict[str, int | None] | None = None
 
     def prepare(self) -> Remedies:
@@ -34,7 +36,7 @@ class Squeezed(Simple):
             found["HostConfig"],
             cpus=self._cpus,
             memory=self._memory,
-            cgroups=int(target.engine.info().get("CgroupVersion") or 1),
+            machine=target.engine.info(),
         )
         self._before = self._kernel(found)
         return self.remedies(Action.UPDATE, **self._squeeze.former)

@@ -77,6 +77,14 @@ class Kill(Simple):
             return True
         return not state["Running"] and state["StartedAt"] == self._before
 
+    def obstacle(self) -> str:
+        """See `Mishap`."""
+        state, name = self.target.inspect()["State"], self.target.name
+        if state["StartedAt"] != self._before:
+            return f"{name} was started again meanwhile"
+        hint = "" if _signal_name(self._signal) == "KILL" else ": use KILL"
+        return f"{name} still runs, {self._signal} did not end it{hint}"
+
     def is_healed(self) -> bool:
         """See `Mishap`."""
         return not self.lasts or bool(self.target.inspect()["State"]["Running"])
@@ -95,7 +103,7 @@ class Restart(Simple):
 
     def prepare(self) -> Remedies:
         """See `Mishap`."""
-        self._before = self.target.inspect()["State"]["StartedAt"]
+        self._before = self.target.inspect_running()["State"]["StartedAt"]
         return ()
 
     def begin(self) -> None:
@@ -105,7 +113,14 @@ class Restart(Simple):
     def is_in_force(self) -> bool:
         """Return whether it was restarted, and runs."""
         state = self.target.inspect()["State"]
-        return bool(state["Running"]) and state["StartedAt"] != self._before
+        if state["StartedAt"] == self._before:
+            return False
+        try:
+            self.target.require_alive()
+        except ContainerGoneError as gone:
+            message = f"restart of {self.target.name} did not last: {gone}"
+            raise ContainerGoneError(message) from None
+        return bool(state["Running"])
 
     def is_healed(self) -> bool:
         """See `Mishap`."""
