@@ -28,7 +28,7 @@ from pysys_orch.docker.engine.ownership import (
     this_domain,
 )
 from tests.conftest import BUSYBOX
-from tests.docker.owned import eventually
+from tests.docker.owned import eventually, remove_all
 
 pytestmark = [pytest.mark.docker, pytest.mark.engine20]
 
@@ -157,11 +157,8 @@ def start(engine: ApiEngine, tmp_path: Path) -> Iterator[Start]:
 
         runs: list[Run] = []
         yield begin
-    order = list(Kind)
     for run in runs:
-        listing = [each for each in engine.listing() if owner_of(each) == run.owner]
-        for each in sorted(listing, key=lambda each: order.index(each.resource.kind)):
-            engine.remove(each.resource)
+        remove_all(engine, run.owner)
 
 
 @pytest.fixture
