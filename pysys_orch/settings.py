@@ -98,8 +98,8 @@ class DockerSettings:
     retention_days: float = 7.0
     keep: bool = False
     published_host: str = ""
-    nodes: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(repr=False)  # proxies may have passwords
+    nodes: tuple[str, ...] = field(default=(), repr=False)  # may have passwords
+    environment: Mapping[str, str] = field(repr=False)  # as may proxies
     facts: Mapping[str, str]
 
     def __post_init__(self) -> None:
