@@ -14,13 +14,8 @@ from pathlib import Path
 import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.model import Found, Kind, Resource
-from pysys_orch.docker.engine.ownership import (
-    OWNER_LABEL,
-    RUN_LABEL,
-    Owner,
-    resource_name,
-)
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.ownership import RUN_LABEL, Owner, resource_name
 from pysys_orch.errors import EngineUnreachableError
 from tests.conftest import BUSYBOX
 from tests.docker.elsewhere import (
@@ -74,11 +69,6 @@ def project(folder: Path) -> NestedProject:
     made = NestedProject(folder)
     made.test("everything", _EVERYTHING, Dockerfile=_DOCKERFILE)
     return made
-
-
-def told(found: Found) -> str:
-    """Return what something says of who made it."""
-    return found.labels.get(OWNER_LABEL, "")
 
 
 @contextlib.contextmanager
@@ -165,10 +155,22 @@ def test_a_container_is_built_run_waited_for_read_and_removed(
 ) -> None:
     """Whoever has such an engine writes the same tests."""
     made = project(tmp_path)
-    status = made.run(environment=place.environment, within=place.within)
-    assert status == 0, made.said()
-    left = [each for each in place.engine.listing() if str(tmp_path) in told(each)]
-    assert left == []
+    process = made.start(environment=place.environment, within=place.within)
+    try:
+        owner = owner_of_process(process.pid)
+        kinds = {Kind.CONTAINER, Kind.IMAGE, Kind.NETWORK, Kind.VOLUME}
+        eventually(
+            lambda: (
+                {each.resource.kind for each in owned_by(place.engine, owner)} >= kinds
+            ),
+            what="it has one of each",
+            explain=made.said,
+        )
+        assert process.wait(100) == 0, made.said()
+    finally:
+        process.kill()
+        process.wait()
+    assert owned_by(place.engine, owner) == []
 
 
 @pytest.mark.docker
