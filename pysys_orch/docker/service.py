@@ -15,6 +15,7 @@ from pysys_orch.docker.engine.command import chosen_name, port_key
 from pysys_orch.docker.engine.masking import without_userinfo
 from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.ownership import SERVICE_ID_LABEL
+from pysys_orch.docker.engine.reach import addresses_within
 from pysys_orch.docker.helper import allocateFiles, checked, fileName, reserveFile
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.parent import Parent
@@ -770,6 +771,23 @@ class DockerService(Prepared):
         return None
 
     def _address(self, key: str, slot: int | None = None) -> tuple[str, int] | None:
+        everywhere = self._portEverywhere(key)
+        tasks = swarm.running_tasks(self._tasks())
+        if everywhere and slot is None:
+            return self._reach().required().host, everywhere
+        for at, each in enumerate(tasks, 1):
+            if slot not in {None, each.get("Slot") or at}:
+                continue
+            if address := self._addressOf(each, key):
+                return address
+        return None
+
+    def _portEverywhere(self, key: str) -> int | None:
+        """Return the port that all nodes publish for one inside, if they do.
+
+        Raises:
+            ConfigError: It was never exposed.
+        """
         number, _, protocol = key.partition("/")
         wanted = (int(number), protocol)
         found = self._inspect()
@@ -783,37 +801,38 @@ class DockerService(Prepared):
                 f"call exposePort({number}) before run()"
             )
             raise ConfigError(message)
-        number_outside = swarm.published_port(found.get("Endpoint", {}), key)
-        tasks = swarm.running_tasks(self._tasks())
-        if number_outside and slot is None:
-            return self._reach().required().host, number_outside
-        for at, each in enumerate(tasks, 1):
-            if slot not in {None, each.get("Slot") or at}:
-                continue
-            place = each["Status"].get("PortStatus") or {}
-            if outside := swarm.published_port(place, key):
-                return self._hostOf(each), outside
-        return None
+        return swarm.published_port(found.get("Endpoint", {}), key)
 
-    def _hostOf(self, task: Mapping[str, Any]) -> str:
-        """Return where the ports of a task are reached: on the node that it is on."""
+    def _addressOf(self, task: Mapping[str, Any], key: str) -> tuple[str, int] | None:
+        """Return where a port of a task is reached: on the node that it is on."""
+        place = task["Status"].get("PortStatus") or {}
+        outside = swarm.published_port(place, key)
+        if not outside:
+            return None
+        # What the settings say of this engine's host does not hold for another node.
         elsewhere = self._engine().address_of_node(task["NodeID"])
-        return elsewhere or self._reach().required().host
+        return elsewhere or self._reach().required().host, outside
 
     def _listens(self, key: str, number: int) -> bool:
-        """Return whether somebody does in each of the tasks that can be reached."""
+        """Return whether somebody does in each of its tasks.
+
+        Raises:
+            ConfigError: One can be reached by what is published only, and nothing is.
+        """
         engine, reach = self._engine(), self._reach()
         heard = []
         for task in swarm.running_tasks(self._tasks()):
             try:
                 found = engine.inspect_container(swarm.container_of(task))
             except NotFoundError:  # it is on another node
-                place = task["Status"].get("PortStatus") or {}
-                if outside := swarm.published_port(place, key):
-                    host = self._hostOf(task)
-                    heard.append(_accepts(host, outside))
-            else:
+                found = {}
+            if found and any(addresses_within(found, reach)):
                 heard.append(listens(reach, found, key, number))
+                continue
+            address = self._addressOf(task, key)
+            if address is None and (everywhere := self._portEverywhere(key)):
+                address = reach.required().host, everywhere
+            heard.append(address is not None and _accepts(*address))
         return bool(heard) and all(heard)
 
     def _openLog(self, out: Path, err: Path) -> Log:
