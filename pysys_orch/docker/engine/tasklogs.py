@@ -199,6 +199,8 @@ class ServiceLog:
                 now = self._clock.instant()
                 pause = max(_LOOK_EVERY, _LOOK_SPARING * (now - begin))
                 pause = min(pause, _LONGEST_PAUSE)
+                # Until there is another node, the engine is spared.
+                pause = _LONGEST_PAUSE if self._elsewhere.is_alone else pause
                 self._clock.wait_until(now + pause, self._frozen)
         except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
             self._failure = failure
