@@ -19,6 +19,7 @@ from pysys_orch.docker.engine.ownership import RUN_LABEL, Owner, resource_name
 from pysys_orch.errors import EngineUnreachableError
 from tests.conftest import BUSYBOX
 from tests.docker.elsewhere import (
+    OTHER_ADDRESS,
     Elsewhere,
     make_certificates,
     podman_engine,
@@ -257,6 +258,31 @@ def test_who_does_not_encrypt_is_told_to(place: Elsewhere, tmp_path: Path) -> No
             ApiEngine.connect(others)
         with pytest.raises(EngineUnreachableError, match=r"certificate|alert"):
             ApiEngine.connect({**host, "DOCKER_TLS": "1", "HOME": str(tmp_path)})
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["tls by context"], indirect=True)
+def test_a_context_s_certificates_are_for_its_own_engine_alone(
+    place: Elsewhere, tmp_path: Path
+) -> None:
+    """Those of an address, such as a node's, are named by variables, beside it."""
+    certificates = {
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(place.folder / "certificates"),
+    }
+    node = {**place.environment, "DOCKER_HOST": f"tcp://{OTHER_ADDRESS}:2376"}
+    others = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
+    with within(place):
+        with pytest.raises(EngineUnreachableError, match="set DOCKER_TLS_VERIFY=1"):
+            ApiEngine.connect(node)
+        ApiEngine.connect({**node, **certificates}).close()
+        ApiEngine.connect({**place.environment, **others}).close()
+        subprocess.run(
+            ["docker", "version"],
+            env={**os.environ, **place.environment, **others},
+            check=True,
+            capture_output=True,
+        )
 
 
 @pytest.mark.docker
