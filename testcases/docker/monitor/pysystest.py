@@ -73,8 +73,9 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 		self.assertThat('names == expected', names={row['container'] for row in rows}, expected={'busy', 'holder', 'ended', 'removed', 'late'})
 		self.assertThat('limits == {"33554432"}', limits={row['memory_limit_bytes'] for row in self.rows(self.monitor, 'holder')})
 		self.assertThat('0 < received', received=int(self.rows(self.monitor, 'busy')[-1]['rx_bytes']))
-		pids = {row['pids'] for row in self.rows(self.monitor, 'busy')}
-		self.assertThat('"1" in pids <= {"0", "1"}', pids=pids)  # none in the middle of a restart
+		# None, or those of what starts it, in the middle of a start.
+		pids = [row['pids'] for row in self.rows(self.monitor, 'busy')]
+		self.assertThat('pids.count("1") >= len(pids) - 3', pids=pids)
 		# Each sample has its place, however late it came.
 		ticks = [float(row['seconds']) / INTERVAL for row in self.rows(self.monitor, 'busy')]
 		self.assertThat('all(each == round(each) for each in ticks)', ticks=ticks)
