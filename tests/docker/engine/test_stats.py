@@ -120,9 +120,9 @@ def test_after_a_restart_its_count_may_have_grown_beyond_what_it_was() -> None:
     usage = {"cpu_usage": {"total_usage": before.cpu + 500_000_000}}
     after = sample(OF_VERSION_1, read=(before.at + second).isoformat(), cpu_stats=usage)
     for started in (before.at + second / 2, after.at):
-        assert cpu_percent(before, after, started=started) is None
+        assert cpu_percent(before, after, breaks=[started]) is None
     for started in (before.at - second, before.at, after.at + second):
-        assert cpu_percent(before, after, started=started) == pytest.approx(50)
+        assert cpu_percent(before, after, breaks=[started]) == pytest.approx(50)
 
 
 @given(
