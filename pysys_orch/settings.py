@@ -83,7 +83,7 @@ class DockerSettings:
         published_host: The name or address under which ports that an engine publishes
             are reached (``dockerPublishedHost``, or the environment variable
             ``PYSYS_ORCH_PUBLISHED_HOST``, which counts for more than a project); empty
-            to find out.
+            to find out. It is not that of a swarm's other nodes.
         nodes: Addresses of the engines of a swarm's other nodes, which a manager does
             not let collect from (``dockerNodes``).
         environment: What the docker client finds in its environment.
@@ -98,8 +98,8 @@ class DockerSettings:
     retention_days: float = 7.0
     keep: bool = False
     published_host: str = ""
-    nodes: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(repr=False)  # proxies may have passwords
+    nodes: tuple[str, ...] = field(default=(), repr=False)  # may have passwords
+    environment: Mapping[str, str] = field(repr=False)  # as may proxies
     facts: Mapping[str, str]
 
     def __post_init__(self) -> None:

@@ -241,6 +241,7 @@ def test_a_password_in_the_environment_is_not_shown(
     environment.setenv("HTTPS_PROXY", "http://me:secret@proxy")
     settings = docker_settings()
     assert "secret" in settings.environment["HTTPS_PROXY"]
+    settings = dataclasses.replace(settings, nodes=("tcp://me:secret@node2:2375",))
     assert "secret" not in repr(settings)
 
 

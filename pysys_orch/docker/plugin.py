@@ -45,7 +45,8 @@ class DockerRunnerPlugin:
     * ``dockerLeaseSecs`` (300): how long this run counts as alive, without a sign of
       life, for others that share its engine but not its kernel
     * ``dockerNodes``: addresses of the engines of a swarm's other nodes, such as
-      ``tcp://node2:2376``, from where the run's things are removed, too
+      ``tcp://node2:2376``, from where the run's things are removed, too; with TLS,
+      ``DOCKER_CERT_PATH`` counts, and no context
     * ``dockerComposeExe``: path of the compose program; by default the docker client's
       plugin, else ``docker-compose``
     * ``dockerStrictSubstitutions`` (false): whether a substitution in a compose file

@@ -419,20 +419,21 @@ class RunningContainer(Running):
             and state.get("ExitCode")
             and not state.get("Running")
             and not state.get("OOMKilled")
-            and not self._heard() & {OOM, KILL}
+            and not self._heard(state["ExitCode"]) & {OOM, KILL}
             and clock.instant() < deadline
         ):
             self.parent.pollWait(_REASON_POLL)
             state = self._inspect()["State"]
-        heard = self._heard()
+        heard = self._heard(state.get("ExitCode", 0))
         if not limit or (KILL in heard and OOM not in heard):
             return state
         lacking = state.get("OOMKilled") or OOM in heard
         return {**state, "OOMKilled": lacking, ready.MEMORY_LIMIT: limit}
 
-    def _heard(self) -> set[str]:
+    def _heard(self, code: int = 0) -> set[str]:
         """Return what has happened to it, in words of events, since it was started.
 
+        Of signals that it was sent only the one counts by which it ended, with *code*.
         That a process that is not the main one was killed for lack of memory, engines
         of release 20.10 tell by an event only.
         """
@@ -440,7 +441,8 @@ class RunningContainer(Running):
         for each in reversed(self._watch.events() if self._watch is not None else ()):
             if each.action == START:
                 break
-            actions.add(each.action)
+            if each.action != KILL or each.explains(code):
+                actions.add(each.action)
         return actions
 
     def _lateEvents(self, found: Mapping[str, Any]) -> Sequence[ContainerEvent]:

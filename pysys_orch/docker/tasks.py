@@ -7,7 +7,7 @@ from typing import Any
 
 from pysys_orch.docker.convergence import Observed
 from pysys_orch.docker.engine import ready, swarm
-from pysys_orch.docker.engine.reach import Reach
+from pysys_orch.docker.engine.reach import Reach, addresses_within
 from pysys_orch.docker.running import listens
 from pysys_orch.errors import ConfigError, NotFoundError
 
@@ -37,6 +37,49 @@ class TaskPorts:
         Raises:
             ConfigError: The port was never exposed.
         """
+        everywhere = self._everywhere(key)
+        tasks = swarm.running_tasks(self._service.tasks())
+        if everywhere and slot is None:
+            return self._reach.required().host, everywhere
+        for at, each in enumerate(tasks, 1):
+            if slot in {None, each.get("Slot") or at} and (
+                address := self._addressOf(each, key)
+            ):
+                return address
+        return None
+
+    def areHeard(self, key: str, number: int) -> bool:
+        """Return whether somebody listens in each task.
+
+        Args:
+            key: The port as ``8000/tcp``.
+            number: The port.
+
+        Raises:
+            ConfigError: One can be reached by what is published only, and nothing is.
+        """
+        heard = []
+        for task in swarm.running_tasks(self._service.tasks()):
+            container = swarm.container_of(task)
+            try:
+                found = self._service.engine.inspect_container(container)
+            except NotFoundError:  # it is on another node
+                found = {}
+            if found and any(addresses_within(found, self._reach)):
+                heard.append(listens(self._reach, found, key, number))
+                continue
+            address = self._addressOf(task, key)
+            if address is None and (everywhere := self._everywhere(key)):
+                address = self._reach.required().host, everywhere
+            heard.append(address is not None and ready.accepts_published(*address))
+        return bool(heard) and all(heard)
+
+    def _everywhere(self, key: str) -> int | None:
+        """Return the port that all nodes publish for one inside, if they do.
+
+        Raises:
+            ConfigError: It was never exposed.
+        """
         number, _, protocol = key.partition("/")
         wanted = (int(number), protocol)
         found = self._service.inspect()
@@ -49,41 +92,17 @@ class TaskPorts:
                 f"call exposePort({number}) before run()"
             )
             raise ConfigError(message)
-        number_outside = swarm.published_port(endpoint, key)
-        tasks = swarm.running_tasks(self._service.tasks())
-        if number_outside and slot is None:
-            return self._reach.required().host, number_outside
-        for at, each in enumerate(tasks, 1):
-            if slot in {None, each.get("Slot") or at} and (
-                outside := _published(each, key)
-            ):
-                return self._hostOf(each), outside
-        return None
+        return swarm.published_port(endpoint, key)
 
-    def areHeard(self, key: str, number: int) -> bool:
-        """Return whether somebody listens in each task that can be reached.
-
-        Args:
-            key: The port as ``8000/tcp``.
-            number: The port.
-        """
-        heard = []
-        for task in swarm.running_tasks(self._service.tasks()):
-            container = swarm.container_of(task)
-            try:
-                found = self._service.engine.inspect_container(container)
-            except NotFoundError:  # it is on another node
-                if outside := _published(task, key):
-                    host = self._hostOf(task)
-                    heard.append(ready.accepts_published(host, outside))
-            else:
-                heard.append(listens(self._reach, found, key, number))
-        return bool(heard) and all(heard)
-
-    def _hostOf(self, task: Mapping[str, Any]) -> str:
-        """Return where the ports of a task are reached: on the node that it is on."""
+    def _addressOf(self, task: Mapping[str, Any], key: str) -> tuple[str, int] | None:
+        """Return where a port of a task is reached: on the node that it is on."""
+        place = task["Status"].get("PortStatus") or {}
+        outside = swarm.published_port(place, key)
+        if not outside:
+            return None
+        # What the settings say of this engine's host does not hold for another node.
         elsewhere = self._service.engine.address_of_node(task["NodeID"])
-        return elsewhere or self._reach.required().host
+        return elsewhere or self._reach.required().host, outside
 
 
 def containerHere(
@@ -120,8 +139,3 @@ def containerHere(
             continue
         return at, found
     return None
-
-
-def _published(task: Mapping[str, Any], key: str) -> int | None:
-    """Return at which port of its node a task is reached, or None."""
-    return swarm.published_port(task["Status"].get("PortStatus") or {}, key)

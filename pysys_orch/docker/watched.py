@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
-from pysys_orch.docker.engine.events import KILL, OOM, START
+from pysys_orch.docker.engine.events import DIE, OOM, START
 from pysys_orch.docker.engine.stats import Sample, Spread, cpu_percent, read_sample
 from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
@@ -59,7 +60,9 @@ class Watched:
         self._lost = 0  # samples that the engine did not give
         self._ending = ""
         self._is_removed = False
-        # In its present life: whether it has lacked memory, or was sent a signal.
+        # An engine may tell of a start when much has been done already.
+        self._breaks: dict[str, datetime] = {}  # the last end, and the last start
+        # In its present life: whether it has lacked memory, or was to be killed.
         self._is_lacking = self._is_shot = False
 
     def look(self) -> tuple[object, ...] | None:
@@ -75,6 +78,7 @@ class Watched:
         try:
             self._hear(engine)
             sample = read_sample(engine.container_stats(self.container.getId()))
+            self._hear(engine)  # again: it may have been restarted in between
         except NotFoundError:
             self._note_removed()
             return None
@@ -86,7 +90,7 @@ class Watched:
             if self._absent >= _ABSENT_ENOUGH:
                 self._note_ending(engine)
             return None
-        cpu = cpu_percent(self._last, sample)
+        cpu = cpu_percent(self._last, sample, breaks=self._breaks.values())
         self._last, self._absent, self._ending = sample, 0, ""
         self._memory.add(sample.memory)
         if cpu is not None:
@@ -149,9 +153,11 @@ class Watched:
             self._watch = hub.watch(self.container.getId())
         count = self._watch.count
         for event in self._watch.events(self._heard):
+            if event.action in {DIE, START}:
+                self._breaks[event.action] = event.at
             if event.action == START:
                 self._is_lacking = self._is_shot = False
-            elif event.action == KILL:
+            elif event.explains(ready.KILLED):
                 self._is_shot = True
             elif event.action == OOM:
                 self._is_lacking = True

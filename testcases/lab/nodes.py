@@ -11,11 +11,31 @@ from pysys.constants import *
 
 from pysys_orch.docker import DockerTestHelper
 from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.errors import DockerError
 
 LAB = pathlib.Path(__file__).parents[2] / 'scripts' / 'lab'
 BUSYBOX = 'pysys-orch-test/busybox:1'
 #: How a node is named where a service says for itself where it runs.
 ON_ITS_NODE = '--hostname={{.Node.Hostname}}'
+
+
+def lacking(addresses):
+	"""Returns why the nodes with these addresses are no whole lab, in words; nothing if they are."""
+	engines, lacks = {}, []
+	for number, address in enumerate(addresses, 1):
+		try:
+			engines[number] = ApiEngine.connect({'DOCKER_HOST': address}, timeout=2)
+		except DockerError as failure:
+			lacks.append(f'node {number}: {failure}')
+	try:
+		states = {each['ID']: each['Status']['State'] for each in engines[1].list_nodes()} if 1 in engines else {}
+		for number, engine in engines.items() if states else ():
+			state = states.get(engine.own_node(), 'not in the swarm')
+			if state != 'ready':
+				lacks.append(f'node {number} is {state}')
+	except DockerError as failure:
+		lacks.append(str(failure))
+	return lacks
 
 
 class Node:
@@ -48,11 +68,20 @@ class LabTest(DockerTestHelper, pysys.basetest.BaseTest):
 		addresses = os.environ.get('PYSYS_ORCH_LAB', '').split()
 		if not addresses:
 			self.abort(BLOCKED, 'there is no lab: start it by  eval "$(scripts/lab)"')
+		self.requireWhole(addresses)
 		self.isHarmed = False
 		# Before anything else is, so that it is undone last: what the test has on the lab goes by way of the nodes.
 		self.addCleanupFunction(self.mend)
 		self.nodes = {number: Node(number, address) for number, address in enumerate(addresses, 1)}
 		self.manager = self.nodes[1].engine
+
+	def requireWhole(self, addresses, timeout=30):
+		"""Waits until the lab is whole, which a test before may have left in pieces."""
+		begin = time.monotonic()
+		while lacks := lacking(addresses):
+			if time.monotonic() - begin > timeout:
+				self.abort(BLOCKED, f'the lab is not whole, mend it by  scripts/lab start :  {"; ".join(lacks)}')
+			self.pollWait(0.1)
 
 	# What is done to nodes
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from pysys_orch.clock import SystemClock
 from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.collect import Doomed, sweep
 from pysys_orch.docker.engine.model import Found, Kind
 from pysys_orch.docker.engine.ownership import (
     Owner,
@@ -20,7 +22,6 @@ from pysys_orch.docker.engine.ownership import (
     start_of_process,
     this_domain,
 )
-from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
 from tests.nested import NestedProject
 
@@ -143,13 +144,11 @@ def names_of(engine: ApiEngine, owner: Owner, kind: Kind | None = None) -> set[s
 def remove_all(engine: ApiEngine, owner: Owner) -> None:
     """Remove what an owner has on the engine, whether or not it lives."""
     order = list(Kind)
-    for each in sorted(
-        (found.resource for found in owned_by(engine, owner)),
-        key=lambda resource: order.index(resource.kind),
-    ):
-        # Also a run on the same engine removes what a dead one left.
-        with contextlib.suppress(NotFoundError):
-            engine.remove(each)
+    resources = [found.resource for found in owned_by(engine, owner)]
+    resources.sort(key=lambda resource: order.index(resource.kind))
+    plan = [Doomed(resource=each, reason="the test is over") for each in resources]
+    # Also a run on the same engine removes what a dead one left, at the same moment.
+    assert not sweep(engine, plan, clock=SystemClock()).failures
 
 
 def owner_of_process(pid: int) -> Owner:

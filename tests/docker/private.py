@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docker.elsewhere import provide_busybox
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -51,21 +53,6 @@ class PrivateEngine:
             check=True,
             timeout=60,
         )
-
-    def provide_busybox(self) -> None:
-        """Give it the image that most tests run in."""
-        image = "pysys-orch-test/busybox:1"
-        with subprocess.Popen(
-            ["docker", "save", image], stdout=subprocess.PIPE
-        ) as saving:
-            subprocess.run(
-                ["docker", "load", "--quiet"],
-                env={**os.environ, **self.environment},
-                stdin=saving.stdout,
-                stdout=subprocess.DEVNULL,
-                check=True,
-                timeout=60,
-            )
 
     def _script(self, name: str, *arguments: str) -> str:
         done = subprocess.run(
@@ -105,7 +92,7 @@ def private_engine(
         engine = PrivateEngine(folder)
         engine.start()
         try:
-            engine.provide_busybox()
+            provide_busybox(engine.environment)
             yield engine
         finally:
             engine.stop()

@@ -14,16 +14,12 @@ from pathlib import Path
 import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
-from pysys_orch.docker.engine.model import Found, Kind, Resource
-from pysys_orch.docker.engine.ownership import (
-    OWNER_LABEL,
-    RUN_LABEL,
-    Owner,
-    resource_name,
-)
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.docker.engine.ownership import RUN_LABEL, Owner, resource_name
 from pysys_orch.errors import EngineUnreachableError
 from tests.conftest import BUSYBOX
 from tests.docker.elsewhere import (
+    OTHER_ADDRESS,
     Elsewhere,
     make_certificates,
     podman_engine,
@@ -74,11 +70,6 @@ def project(folder: Path) -> NestedProject:
     made = NestedProject(folder)
     made.test("everything", _EVERYTHING, Dockerfile=_DOCKERFILE)
     return made
-
-
-def told(found: Found) -> str:
-    """Return what something says of who made it."""
-    return found.labels.get(OWNER_LABEL, "")
 
 
 @contextlib.contextmanager
@@ -165,10 +156,22 @@ def test_a_container_is_built_run_waited_for_read_and_removed(
 ) -> None:
     """Whoever has such an engine writes the same tests."""
     made = project(tmp_path)
-    status = made.run(environment=place.environment, within=place.within)
-    assert status == 0, made.said()
-    left = [each for each in place.engine.listing() if str(tmp_path) in told(each)]
-    assert left == []
+    process = made.start(environment=place.environment, within=place.within)
+    try:
+        owner = owner_of_process(process.pid)
+        kinds = {Kind.CONTAINER, Kind.IMAGE, Kind.NETWORK, Kind.VOLUME}
+        eventually(
+            lambda: (
+                {each.resource.kind for each in owned_by(place.engine, owner)} >= kinds
+            ),
+            what="it has one of each",
+            explain=made.said,
+        )
+        assert process.wait(100) == 0, made.said()
+    finally:
+        process.kill()
+        process.wait()
+    assert owned_by(place.engine, owner) == []
 
 
 @pytest.mark.docker
@@ -255,6 +258,31 @@ def test_who_does_not_encrypt_is_told_to(place: Elsewhere, tmp_path: Path) -> No
             ApiEngine.connect(others)
         with pytest.raises(EngineUnreachableError, match=r"certificate|alert"):
             ApiEngine.connect({**host, "DOCKER_TLS": "1", "HOME": str(tmp_path)})
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("place", ["tls by context"], indirect=True)
+def test_a_context_s_certificates_are_for_its_own_engine_alone(
+    place: Elsewhere, tmp_path: Path
+) -> None:
+    """Those of an address, such as a node's, are named by variables, beside it."""
+    certificates = {
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(place.folder / "certificates"),
+    }
+    node = {**place.environment, "DOCKER_HOST": f"tcp://{OTHER_ADDRESS}:2376"}
+    others = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
+    with within(place):
+        with pytest.raises(EngineUnreachableError, match="set DOCKER_TLS_VERIFY=1"):
+            ApiEngine.connect(node)
+        ApiEngine.connect({**node, **certificates}).close()
+        ApiEngine.connect({**place.environment, **others}).close()
+        subprocess.run(
+            ["docker", "version"],
+            env={**os.environ, **place.environment, **others},
+            check=True,
+            capture_output=True,
+        )
 
 
 @pytest.mark.docker

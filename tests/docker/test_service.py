@@ -402,3 +402,25 @@ def test_services_and_secrets_go_with_their_run(
             timeout=8,  # swarm itself takes more than ten
             explain=lambda: json.dumps([str(each) for each in owned_by(engine, owner)]),
         )
+
+
+@pytest.mark.parametrize(
+    ("node", "outcome", "words"),
+    [
+        (f"tcp://me:{SECRET}@127.0.0.1:1", "PASSED", "no Docker Engine answers at tcp"),
+        (f"ssh://me:{SECRET}@node2", "BLOCKED", "ssh://node2 is no address: ssh asks"),
+    ],
+)
+def test_a_password_in_a_node_s_address_is_told_nobody(
+    tmp_path: Path, node: str, outcome: str, words: str
+) -> None:
+    """Addresses are printed when something is wrong with them, without it."""
+    said = f'<property name="dockerNodes" value="{node}"/>'
+    project = NestedProject(tmp_path, properties=said)
+    project.test("service", f"{SERVICE}.run({SLEEP})")
+    project.run()
+    assert project.results()["service"].outcome == outcome, project.said()
+    assert words in project.said()
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name != "pysysproject.xml":
+            assert SECRET.encode() not in path.read_bytes(), path

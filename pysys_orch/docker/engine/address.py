@@ -60,6 +60,9 @@ def without_credentials(host: str) -> str:
     """Return an address as it may be shown to anybody."""
     scheme, mark, rest = host.rpartition("://")
     authority, slash, path = rest.partition("/")
+    if authority and "@" not in authority:
+        # A password that should have been quoted may have a slash in it.
+        return f"{scheme}{mark}{rest.rpartition('@')[2]}"
     return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 

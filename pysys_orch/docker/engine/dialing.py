@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import IO, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _PLAIN_PORT = 2375
 _TLS_PORT = 2376
@@ -247,7 +247,7 @@ def choose_dial(
         case "tcp" | "http" | "https":
             if address.scheme == "https" and tls is None:
                 tls = ssl.create_default_context()
-            port = address.port or (_TLS_PORT if tls else _PLAIN_PORT)
+            port = _port(address) or (_TLS_PORT if tls else _PLAIN_PORT)
             return TcpDial(host=address.hostname or "localhost", port=port, tls=tls)
         case "ssh":
             return _ssh(host, environment)
@@ -268,10 +268,22 @@ def _ssh(host: str, environment: Mapping[str, str]) -> SshDial:
         # Not `hostname`, which is in small letters: the configuration may not be.
         host=_host_part(address.netloc),
         user=address.username or "",
-        port=address.port,
+        port=_port(address),
         path=address.path.rstrip("/"),
         environment=environment,
     )
+
+
+def _port(address: SplitResult) -> int | None:
+    """Return the port of an address, None for none; a failure does not quote it.
+
+    What stands in its place may be a part of a password.
+    """
+    try:
+        return address.port
+    except ValueError:
+        message = "its port is no number from 0 to 65535"
+        raise ValueError(message) from None
 
 
 def _host_part(netloc: str) -> str:

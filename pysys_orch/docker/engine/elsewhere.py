@@ -85,6 +85,7 @@ class LogsElsewhere:
         self._opening = opening
         self._looking = threading.Lock()
         self._here: str | None = None
+        self._is_alone = True
         self._tasks: dict[str, _TaskLog] = {}
         self._done: set[str] = set()
         self._unread: dict[str, str] = {}
@@ -93,6 +94,11 @@ class LogsElsewhere:
     def unread(self) -> list[str]:
         """Why what tasks log is not read at present, task by task."""
         return [f"task {task}: {reason}" for task, reason in list(self._unread.items())]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the swarm has had no node yet but the manager's own."""
+        return self._is_alone
 
     def look(self) -> bool:
         """Write what is new.
@@ -109,9 +115,9 @@ class LogsElsewhere:
         with self._looking:
             if self._here is None:
                 self._here = self._engine.own_node()
-                if len(self._engine.list_nodes()) == 1:
-                    self._service = ""
-            if not self._service:
+            if self._is_alone:
+                self._is_alone = len(self._engine.list_nodes()) == 1
+            if self._is_alone:
                 return True
             try:
                 tasks = self._engine.list_tasks(self._service)

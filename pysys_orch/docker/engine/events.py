@@ -23,7 +23,7 @@ from pysys_orch.errors import DockerError
 START: Final = "start"
 #: The container's process ended.
 DIE: Final = "die"
-#: The engine was asked to send it a signal, or to stop it.
+#: The engine was asked to send it a signal, whichever, or to stop it.
 KILL: Final = "kill"
 #: The kernel killed a process in the container, for lack of memory.
 OOM: Final = "oom"
@@ -43,6 +43,8 @@ _LONGEST_DELAY = 1.0
 _OVERLAP = timedelta(seconds=1)
 _REMEMBERED = 1024
 _CLOSE_TIMEOUT = 5.0
+_BY_SIGNAL = 128
+_SIGKILL = "9"
 
 
 class Stream(Protocol):
@@ -84,6 +86,17 @@ class ContainerEvent:
     at: datetime
     action: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def explains(self, exit_code: int) -> bool:
+        """Return whether this is the signal by which a container ended so.
+
+        Many signals end nothing: HUP has a server read its files again.
+
+        Source:
+            Docker's exit codes: 128 and the number of the signal.
+        """
+        signal = self.attributes.get("signal") or _SIGKILL  # an engine may not say
+        return self.action == KILL and str(exit_code - _BY_SIGNAL) == signal
 
 
 class Watch:

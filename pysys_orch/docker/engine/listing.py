@@ -100,7 +100,11 @@ class Listing(Swarming):
         for each in self._get("list images", "/images/json"):
             labels = each.get("Labels") or {}
             created = datetime.fromtimestamp(each["Created"], UTC)
-            tags = [tag for tag in each.get("RepoTags") or [] if "<none>" not in tag]
+            tags = [
+                _familiar(tag)
+                for tag in each.get("RepoTags") or []
+                if "<none>" not in tag
+            ]
             if not tags and CACHE_LABEL in labels:
                 resource = Resource(kind=Kind.IMAGE, id=each["Id"], name=each["Id"])
                 yield Found(resource=resource, created=created, labels=labels)
@@ -145,3 +149,10 @@ class Listing(Swarming):
                 created=read_stamp(found["CreatedAt"]),
                 labels=labels,
             )
+
+
+def _familiar(tag: str) -> str:
+    """Return the name of an image as Docker has it; Podman writes it out in full."""
+    if not tag.startswith("docker.io/"):
+        return tag
+    return tag.removeprefix("docker.io/").removeprefix("library/")

@@ -25,7 +25,8 @@ MEMORY_LIMIT = "MemoryLimit"
 
 _CHILD_KILLED = "after lack of memory had killed a process in it"
 
-_KILLED = 137
+#: The exit code of what was killed, by whomever.
+KILLED = 137
 
 _CONNECT_TIMEOUT = 0.25
 _PROXY_PATIENCE = 0.25  # on a busy machine the proxy takes its time to close
@@ -97,7 +98,7 @@ def ending(state: Mapping[str, Any]) -> str:
     code = state.get("ExitCode", 0)
     limit = state.get(MEMORY_LIMIT)
     within = f"limit {in_bytes(limit)}" if limit else ""
-    if state.get("OOMKilled") and code == _KILLED:
+    if state.get("OOMKilled") and code == KILLED:
         facts = ", ".join(filter(None, (within, f"exit code {code}")))
         return f"was killed for lack of memory ({facts})"
     if state.get("OOMKilled") and state.get("Status") == "exited":
@@ -118,7 +119,7 @@ def is_supposed_lack(state: Mapping[str, Any]) -> bool:
         state: As of `ending`.
     """
     is_over = not state.get("Running")
-    return is_over and bool(state.get(MEMORY_LIMIT)) and state["ExitCode"] == _KILLED
+    return is_over and bool(state.get(MEMORY_LIMIT)) and state["ExitCode"] == KILLED
 
 
 def in_bytes(count: float) -> str:

@@ -74,13 +74,23 @@ def read_sample(told: Mapping[str, Any]) -> Sample | None:
     )
 
 
-def cpu_percent(before: Sample | None, after: Sample) -> float | None:
+def cpu_percent(
+    before: Sample | None, after: Sample, *, breaks: Iterable[datetime] = ()
+) -> float | None:
     """Return how much of one CPU was used between two samples, in per cent.
+
+    Args:
+        before: The earlier one, if there is one.
+        after: The later one.
+        breaks: When the container ended or was started, as far as that is known: what
+            it counts begins at zero again then, and may have grown beyond what it was.
 
     Returns:
         None where that cannot be told: at the first, or after a restart.
     """
     if before is None or after.cpu < before.cpu or after.at <= before.at:
+        return None
+    if any(before.at < each <= after.at for each in breaks):
         return None
     seconds = (after.at - before.at).total_seconds()
     return (after.cpu - before.cpu) / 1e9 / seconds * 100

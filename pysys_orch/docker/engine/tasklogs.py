@@ -198,6 +198,8 @@ class ServiceLog:
                 now = self._clock.instant()
                 pause = max(_LOOK_EVERY, _LOOK_SPARING * (now - begin))
                 pause = min(pause, _LONGEST_PAUSE)
+                # Until there is another node, the engine is spared.
+                pause = _LONGEST_PAUSE if self._elsewhere.is_alone else pause
                 self._clock.wait_until(now + pause, self._frozen)
         except Exception as failure:  # noqa: BLE001 -- kept for whoever asks
             self._failure = failure
@@ -275,11 +277,18 @@ class SharedFile:
         self._begin = self._file.tell()  # before it is what others wrote
         self._lanes: list[Lane] = []
         self._unfinished: Lane | None = None  # whose last line has no end
+        self._is_closed = False
 
     def lane(self, task: str) -> Lane:
-        """Return what writes for *task*; the second one gives each a file too."""
+        """Return what writes for *task*; the second one gives each a file too.
+
+        Once it is closed, what that writes goes nowhere.
+        """
         with self._lock:
             lane = Lane(self, task)
+            if self._is_closed:
+                lane.closed = True
+                return lane
             self._lanes.append(lane)
             if len(self._lanes) == 2:
                 own = self._own(self._lanes[0])
@@ -306,10 +315,19 @@ class SharedFile:
 
     def close(self) -> None:
         """Write nothing any more."""
-        for lane in list(self._lanes):
+        with self._lock:
+            self._is_closed = True
+        for lane in self._lanes:
             lane.close()
         with self._lock:
             self._file.close()
+
+    def release(self, lane: Lane) -> None:
+        """Write nothing any more for a task, into no file of its own."""
+        with self._lock:
+            lane.closed = True
+            if lane.own is not None:
+                lane.own.close()
 
     def _own(self, lane: Lane) -> Path:
         return self._path.with_name(f"{self._path.stem}.{lane.task}{self._path.suffix}")
@@ -344,9 +362,7 @@ class Lane:
     def close(self) -> None:
         """Pass on what was held back, for the last time."""
         self.rest()
-        self.closed = True
-        if self.own is not None:
-            self.own.close()
+        self._shared.release(self)
 
 
 def _write(file: Any, data: bytes) -> None:  # noqa: ANN401 -- a raw file

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from pysys_orch.docker.engine.address import find_address, without_credentials
 from pysys_orch.docker.engine.dialing import Dial, choose_dial, last_words
@@ -356,7 +355,7 @@ def open_transport(environment: Mapping[str, str]) -> tuple[Transport, str]:
             that is none, or certificates that cannot be read.
     """
     address = find_address(environment)
-    if urlsplit(address.host).scheme == "npipe":
+    if address.host.startswith("npipe:"):
         return SdkTransport(address.host), address.host
     try:
         dial = choose_dial(address.host, address.tls, environment)

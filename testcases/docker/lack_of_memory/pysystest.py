@@ -20,21 +20,29 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 		crash = self.run('crash', ['sh', '-c', 'exit 5'])
 		shot = self.run('shot', ['sleep', '600'])
 		shot.kill()
+		# It has its files read again, and later ends as if it had been killed.
+		reloaded = self.run('reloaded', ['sh', '-c', 'trap "echo again" HUP; echo listens; while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 137'])
 		fine = self.run('fine', ['true'])
-		monitor = self.docker.monitor(parent, doomed, interval=0.1)
+		monitor = self.docker.monitor(parent, doomed, reloaded, interval=0.1)
 
+		reloaded.waitForLog('listens')
+		reloaded.kill('HUP').waitForLog('again')
+		while not monitor.getFigures()['reloaded']['samples']:
+			self.pollWait(0.05)
+		reloaded.exec(['touch', '/tmp/go'])
 		parent.waitForLog('survived')
 		for container, words in [
 			(heir, 'exited with exit code 4, after lack of memory had killed a process in it (limit 16 MiB)'),
 			(main, 'was killed for lack of memory (limit 16 MiB, exit code 137)'),
 			(crash, 'exited with exit code 5'), (fine, 'exited with exit code 0'),
 			(shot, 'exited with exit code 137'),
+			(reloaded, 'was killed for lack of memory (limit 16 MiB, exit code 137)'),
 		]:
 			container.waitForExit()
 			# An engine that is busy does not always hear of it.
 			ending = container.getEnding().replace('killed, perhaps for', 'killed for')
 			self.assertThat('ending == words', ending=ending, words=words)
-		for container, lacked in [(parent, True), (heir, True), (main, True), (crash, False), (shot, False), (fine, False)]:
+		for container, lacked in [(parent, True), (heir, True), (main, True), (reloaded, True), (crash, False), (shot, False), (fine, False)]:
 			self.assertThat('actual is lacked', actual=container.wasOomKilled(), lacked=lacked, name=container.displayName)
 		self.assertThat('ending == ""', ending=parent.getEnding())
 		while not monitor.getFigures()['doomed']['samples']:
@@ -51,3 +59,4 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 
 	def validate(self):
 		self.assertGrep('run.log', 'While it was monitored, doomed was killed(, perhaps)? for lack of memory')
+		self.assertGrep('run.log', 'While it was monitored, reloaded was killed, perhaps for lack of memory')

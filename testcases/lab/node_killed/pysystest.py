@@ -4,7 +4,7 @@ __pysys_groups__ = "lab"
 
 from pysys.constants import *
 
-from testcases.lab.nodes import BUSYBOX, LabTest
+from testcases.lab.nodes import BUSYBOX, LabTest, lacking
 
 SERVE = ['sh', '-c', 'echo here; hostname > /tmp/index.html; exec httpd -f -p 8000 -h /tmp']
 
@@ -19,6 +19,8 @@ class PySysTest(LabTest):
 
 		self.kill(3)
 		self.waitForNode(3, 'down')
+		lacks = lacking([each.address for each in self.nodes.values()])
+		self.assertThat('len(lacks) == 1 and lacks[0].startswith(expected)', lacks=lacks, expected=f'node 3: no Docker Engine answers at {self.nodes[3].address}')
 		service.waitForReplicas(timeout=30)
 		places = self.places(service)
 		self.assertThat('3 not in places', places=places)

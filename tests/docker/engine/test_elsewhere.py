@@ -47,6 +47,7 @@ class Manager:
         self.logged: dict[str, list[str]] = {}
         self.failures: dict[str, DockerError] = {}
         self.asked: list[str] = []
+        self.nodes = [HERE, "b"]
 
     def run(self, task: str, *lines: str, node: str = "b") -> None:
         self.logged[task] = list(lines)
@@ -70,7 +71,7 @@ class Manager:
         return HERE
 
     def list_nodes(self) -> list[dict[str, Any]]:
-        return [{"ID": HERE}, {"ID": "b"}]
+        return [{"ID": each} for each in self.nodes]
 
     def list_tasks(self, service: str) -> list[dict[str, Any]]:
         if not self.tasks:
@@ -150,6 +151,29 @@ def test_what_runs_on_the_manager_is_left_to_others(
     manager.run("t2", "there\n")
     logs.look()
     assert files.keys() == {"2.t2"}
+
+
+def test_a_node_that_joins_later_is_read_as_well(
+    manager: Manager, logs: LogsElsewhere, files: dict[str, Written]
+) -> None:
+    """Tasks that were on the manager alone may come to others, and go back."""
+    manager.nodes = [HERE]
+    manager.run("t1", "here\n", node=HERE)
+    assert logs.look()
+    before = logs.is_alone
+    manager.nodes = [HERE, "b"]
+    manager.end("t1")
+    manager.run("t2", "there\n")
+    assert logs.look()
+    assert (before, logs.is_alone) == (True, False)
+    manager.end("t2")
+    manager.logged["t2"] += ["to the end\n"]
+    manager.nodes = [HERE]
+    manager.run("t3", "back\n", node=HERE)
+    assert logs.look()
+    assert {name: each.text for name, each in files.items()} == {
+        "2.t2": "there\nto the end\n"
+    }
 
 
 def test_what_has_ended_is_not_read_again(

@@ -113,6 +113,18 @@ def test_after_a_restart_there_is_nothing_to_compare_with() -> None:
     assert cpu_percent(before, before) is None
 
 
+def test_after_a_restart_its_count_may_have_grown_beyond_what_it_was() -> None:
+    """Of a life and a half no rate can be told; of each one it can."""
+    before = sample(OF_VERSION_1)
+    second = timedelta(seconds=1)
+    usage = {"cpu_usage": {"total_usage": before.cpu + 500_000_000}}
+    after = sample(OF_VERSION_1, read=(before.at + second).isoformat(), cpu_stats=usage)
+    for started in (before.at + second / 2, after.at):
+        assert cpu_percent(before, after, breaks=[started]) is None
+    for started in (before.at - second, before.at, after.at + second):
+        assert cpu_percent(before, after, breaks=[started]) == pytest.approx(50)
+
+
 @given(
     st.integers(0, 10**6),
     st.floats(0, 10**6),

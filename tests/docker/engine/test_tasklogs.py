@@ -100,6 +100,22 @@ def test_what_others_wrote_before_is_nobody_s(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("tasks", [["1.a"], ["1.a", "2.b"], []])
+def test_a_task_that_comes_after_the_end_is_not_written_down(
+    shared: SharedFile, tmp_path: Path, tasks: list[str]
+) -> None:
+    """A look at another node may outlast the log; it leaves neither file nor error."""
+    for task in tasks:
+        shared.lane(task).write(b"in time\n")
+    shared.close()
+    before = texts(tmp_path)
+    late = shared.lane("3.c")
+    late.write(b"too late\nno end")
+    late.close()
+    shared.close()
+    assert texts(tmp_path) == before
+
+
 def test_who_waits_hears_of_every_write_and_rest(
     shared: SharedFile, noticed: list[None]
 ) -> None:

@@ -94,7 +94,25 @@ def test_certificates_that_are_missing_are_named(tmp_path: Path) -> None:
 
 def test_an_address_is_shown_without_credentials() -> None:
     """Messages end up in logs that many people read."""
-    assert without_credentials("tcp://me:secret@host:1") == "tcp://host:1"
+    for written, shown in {
+        "tcp://me:secret@host:1": "tcp://host:1",
+        "tcp://me:sec/ret@host:1": "tcp://host:1",
+        "me:secret@host:1": "host:1",
+        "ssh://me@host/a@b.sock": "ssh://host/a@b.sock",
+        "unix:///a@b/docker.sock": "unix:///a@b/docker.sock",
+    }.items():
+        assert without_credentials(written) == shown
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["me:secret@h:1", "tcp://me:secret/x@h:1", "ssh://me:secret@h", "tcp://[secret@h"],
+)
+def test_an_address_that_is_none_is_told_without_credentials(host: str) -> None:
+    """A mistake in it must not print its password."""
+    with pytest.raises(ConfigError, match="is no address") as told:
+        open_transport({"DOCKER_HOST": host})
+    assert "secret" not in str(told.value)
 
 
 @pytest.fixture(params=["socket", "sdk"])
