@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Mapping
@@ -9,11 +10,16 @@ from collections.abc import Mapping
 import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
+from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import eventually, names_of, owned_by, running
 from tests.nested import NestedProject, Result
 
 WEB = f"self.docker.container('{BUSYBOX}', 'web')"
+#: One that is there, and one that is not.
+VOLUME = f"volume-of-mistakes-{os.getpid()}"
+NO_VOLUME = f"no-volume-{os.getpid()}"
 #: Of four containers the second cannot be made.
 SEVERAL = f"""
     made = [self.docker.container('{BUSYBOX}', f'c{{n}}') for n in range(4)]
@@ -55,6 +61,22 @@ MISTAKES: Mapping[str, tuple[str, str]] = {
         "DockerVolume.fromExisting(self, 'no-such')",
         "there is no volume no-such",
     ),
+    "no_volume_to_mount": (
+        f"{WEB}.mountVolume('{NO_VOLUME}', '/data').run()",
+        f"mountVolume: there is no volume {NO_VOLUME}[^;]*; make one by self.docker.*",
+    ),
+    "no_volume_for_the_client": (
+        f"{WEB}.mountVolume('{NO_VOLUME}', '/data').run(extraArgs=['--init'])",
+        f"mountVolume: there is no volume {NO_VOLUME}.*",
+    ),
+    "nearly_a_volume": (
+        f"{WEB}.mountVolume('{VOLUME[:-1]}', '/data').run()",
+        f".* there is no volume {VOLUME[:-1]}, did you mean {VOLUME}[?]; .*",
+    ),
+    "folder_as_volume": (
+        f"{WEB}.mountVolume('/tmp', '/data')",
+        "mountVolume takes a volume or the name of one, got '/tmp': .*volumeFromHost.*",
+    ),
     "relative": (
         f"{WEB}.mountVolume('v', 'data')",
         "mountVolume takes an absolute path in the container, got 'data'",
@@ -77,7 +99,7 @@ MISTAKES: Mapping[str, tuple[str, str]] = {
     ),
     "one_of_several": (
         SEVERAL,
-        r"c1: create container po.*no name.*\(HTTP 400\); 2 were not begun",
+        r"c1: mountVolume: there is no volume no name.*; 2 were not begun",
     ),
 }
 JOBS = f"""
@@ -87,12 +109,18 @@ JOBS = f"""
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> NestedProject:
+def project(
+    engine: ApiEngine, tmp_path_factory: pytest.TempPathFactory
+) -> NestedProject:
     """Run each mistake as a test."""
     nested = NestedProject(tmp_path_factory.mktemp("mistakes"))
     for name, (body, _) in MISTAKES.items():
         nested.test(name, body)
-    nested.run("--threads", "2")
+    engine.create_volume(VOLUME, {})
+    try:
+        nested.run("--threads", "2")
+    finally:
+        engine.remove(Resource(kind=Kind.VOLUME, id=VOLUME, name=VOLUME))
     return nested
 
 
@@ -118,6 +146,14 @@ def test_of_several_no_more_are_begun_after_one_has_failed(
     """What was begun before it runs until the test's cleanup."""
     states = (project.folder / "one_of_several" / "states").read_text()
     assert states == "running - - -"
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("results")
+def test_a_volume_that_is_not_there_is_not_made(engine: ApiEngine) -> None:
+    """It would stay on the engine, and the typing error with it."""
+    with pytest.raises(NotFoundError):
+        engine.inspect_volume(NO_VOLUME)
 
 
 @pytest.mark.docker

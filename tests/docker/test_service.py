@@ -15,6 +15,7 @@ import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import eventually, names_of, owned_by, running
 from tests.nested import NestedProject, Result
@@ -402,3 +403,22 @@ def test_services_and_secrets_go_with_their_run(
             timeout=8,  # swarm itself takes more than ten
             explain=lambda: json.dumps([str(each) for each in owned_by(engine, owner)]),
         )
+
+
+@pytest.mark.parametrize("extra", [None, ["--no-resolve-image"]])
+def test_a_volume_that_a_node_makes_for_a_service_goes_with_the_run(
+    engine: ApiEngine, tmp_path: Path, extra: list[str] | None
+) -> None:
+    """Each node has volumes of its own, so that no name can be called wrong."""
+    volume = f"volume-of-a-service-{os.getpid()}"
+    nested = NestedProject(tmp_path)
+    body = f"""
+        service = {SERVICE}.mountVolume('{volume}', '/data')
+        service.run({SLEEP}, extraArgs={extra})
+        self.assertThat('volume in found', volume='{volume}', found=[
+            full for _, full in service.getVolumes().values()])
+    """
+    nested.test("mounts", body)
+    assert nested.run() == 0, nested.said()
+    with pytest.raises(NotFoundError):
+        engine.inspect_volume(volume)

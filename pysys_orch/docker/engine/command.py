@@ -18,6 +18,7 @@ _ASIDES = re.compile(
 _EPILOGUE = re.compile(r"^(Usage:|What's next)", re.MULTILINE | re.IGNORECASE)
 _PREFIXES = re.compile(r"^(docker: |Error response from daemon: |Error: |ERROR: )+")
 _MAX_WORDS = 300
+_NO_LABELS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,27 +124,51 @@ def create_body(spec: ContainerSpec) -> dict[str, object]:
     return body
 
 
-def mount_arguments(spec: ContainerSpec) -> list[str]:
-    """Return what the docker client is told of what *spec* mounts."""
+def mount_arguments(
+    spec: ContainerSpec, labels: Mapping[str, str] = _NO_LABELS
+) -> list[str]:
+    """Return what the docker client is told of what *spec* mounts.
+
+    Args:
+        spec: What mounts it.
+        labels: Those of a volume that an engine makes since it has none of that name.
+    """
+    labelled = [f"volume-label={key}={text}" for key, text in labels.items()]
     lines = [
         csv_line("type=bind", f"src={source}", f"dst={target}")
         for source, target in spec.mounts
     ]
     for each in spec.volumes:
         fields = ["type=volume", f"src={each.volume}", f"dst={each.target}"]
-        lines.append(csv_line(*fields, *(["readonly"] if each.read_only else [])))
+        fields += ["readonly"] if each.read_only else []
+        lines.append(csv_line(*fields, *labelled))
     return [word for line in lines for word in ("--mount", line)]
 
 
-def mount_bodies(spec: ContainerSpec) -> list[dict[str, object]]:
-    """Return the Engine API's description of what *spec* mounts."""
+def mount_bodies(
+    spec: ContainerSpec, labels: Mapping[str, str] = _NO_LABELS
+) -> list[dict[str, object]]:
+    """Return the Engine API's description of what *spec* mounts.
+
+    Args:
+        spec: What mounts it.
+        labels: As of `mount_arguments`.
+    """
     bodies: list[dict[str, object]] = [
         {"Type": "bind", "Source": source, "Target": target}
         for source, target in spec.mounts
     ]
     for each in spec.volumes:
-        body = {"Type": "volume", "Source": each.volume, "Target": each.target}
-        bodies.append({**body, "ReadOnly": True} if each.read_only else {**body})
+        body: dict[str, object] = {
+            "Type": "volume",
+            "Source": each.volume,
+            "Target": each.target,
+        }
+        if each.read_only:
+            body["ReadOnly"] = True
+        if labels:
+            body["VolumeOptions"] = {"Labels": dict(labels)}
+        bodies.append(body)
     return bodies
 
 
