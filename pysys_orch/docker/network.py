@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.engine.networks import NO_POOL_OF_SWARM, network_options
+from pysys_orch.docker.engine.networks import (
+    NO_POOL_OF_SWARM,
+    gateway_of,
+    network_options,
+)
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.runningcontainer import RunningContainer
@@ -205,11 +209,18 @@ class DockerNetwork(DockerBelonging):
 
     def getSubnet(self) -> str:
         """Return its addresses, such as ``10.20.0.0/24``; the first of several."""
-        return self._pool("Subnet")
+        pools = (self.inspect().get("IPAM") or {}).get("Config") or []
+        return next((str(each["Subnet"]) for each in pools if each.get("Subnet")), "")
 
     def getGateway(self) -> str:
-        """Return the address of the host in it; empty if the host has none."""
-        return self._pool("Gateway").partition("/")[0]
+        """Return the address of the host in it; empty if the host has none.
+
+        Only that of a bridge is one of the host; of an overlay it is what the swarm
+        calls its gateway.
+        """
+        with self.reporting():
+            return gateway_of(self._engine().inspect_network(self._name))
+        return ""
 
     # What a test's cleanup asks of it ------------------------------------------
 
@@ -250,10 +261,6 @@ class DockerNetwork(DockerBelonging):
             engine.remove(Resource(kind=Kind.NETWORK, id=self._name, name=self._name))
             message = f"{NO_POOL_OF_SWARM} for network {self._name}"
             raise DockerError(message) from None
-
-    def _pool(self, key: str) -> str:
-        pools = (self.inspect().get("IPAM") or {}).get("Config") or []
-        return next((str(each[key]) for each in pools if each.get(key)), "")
 
 
 def _several(given: str | Sequence[str]) -> Sequence[str]:
