@@ -353,6 +353,7 @@ class DockerContainer(Prepared, RunningContainer):
             displayNamePostfix=f" {spec.image} as {self.displayName}",
             abortOnError=abort,
             ignoreExitStatus=False,
+            raising=True,
         )
         if done.process is not None and done.process.exitStatus == 0:
             lines = Path(done.stdout).read_text(encoding="utf-8").split()
@@ -383,6 +384,7 @@ class DockerContainer(Prepared, RunningContainer):
                 displayNamePostfix=f" {latest}",
                 abortOnError=abort,
                 ignoreExitStatus=False,
+                raising=True,
             )
             if done.process is None or done.process.exitStatus != 0:
                 return

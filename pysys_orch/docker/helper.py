@@ -183,6 +183,7 @@ class DockerHelper:
         displayNamePostfix: str | None = None,
         stdOutErr: tuple[str, str] | str | None = None,
         quiet: bool = False,
+        raising: bool = False,
     ) -> Docker:
         """Execute a docker command.
 
@@ -211,16 +212,21 @@ class DockerHelper:
             stdOutErr: Both paths, or what they have in common, with
                 ``Config.MANUAL_CONFIG()``.
             quiet: Whether to leave a success out of the log.
+            raising: Whether a failure is an error for the caller to report, in place of
+                an outcome; only a command that takes too long is one in any case.
 
         Returns:
             The tuple (process, stdout, stderr).
+
+        Raises:
+            DockerError: With *raising*, the command failed, or there is no engine.
         """
         if abortOnError is None:
             abortOnError = parent.defaultAbortOnError
         if ignoreExitStatus is None:
             ignoreExitStatus = parent.defaultIgnoreExitStatus
         name = displayName or f"docker {arguments[0]}"
-        with Reporting(parent, abortOnError=abortOnError):
+        with Reporting(parent, abortOnError=abortOnError, raising=raising):
             if stdouterrConfig.manual or stdout or stderr or stdOutErr:
                 stdout, stderr = _manualFiles(parent, stdout, stderr, stdOutErr)
             else:
@@ -339,6 +345,7 @@ class Reporting:
         abortOnError: Whether the outcome ends the test; if not, the block is left and
             the test goes on.
         wording: Makes the outcome's reason of the error's message.
+        raising: Whether it is left an error, for the caller to report.
     """
 
     def __init__(
@@ -347,10 +354,12 @@ class Reporting:
         *,
         abortOnError: bool | None = True,
         wording: Callable[[str], str] = str,
+        raising: bool = False,
     ) -> None:
         self._parent = parent
         self._abortOnError = abortOnError
         self._wording = wording
+        self._raising = raising
 
     def __enter__(self) -> None:
         pass
@@ -361,7 +370,7 @@ class Reporting:
         failure: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if not isinstance(failure, OrchError):
+        if self._raising or not isinstance(failure, OrchError):
             return False
         outcome = TIMEDOUT if isinstance(failure, WaitTimeoutError) else BLOCKED
         self._parent.addOutcome(

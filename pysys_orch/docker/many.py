@@ -92,7 +92,7 @@ def _complain(helpers: Sequence[DockerHelper], futures: Sequence[_Future]) -> No
     left = sum(each.exception() is None and not each.result() for each in futures)
     others = len(failed) - 1
     more = f" (so did {others} other{'s' if others > 1 else ''})" if others else ""
-    rest = f"; {left} were not begun" if left else ""
+    rest = f"; {left} {'was' if left == 1 else 'were'} not begun" if left else ""
     # Another one of its kind, since this one may be raised again to others.
     told = type(failure).__new__(type(failure))
     told.__dict__.update(vars(failure))

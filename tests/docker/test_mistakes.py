@@ -31,6 +31,13 @@ SEVERAL = f"""
             ' '.join(each.getState() or '-' for each in made)
         )
 """
+#: Of three the second is of an image that is nowhere.
+NOWHERE = "127.0.0.1:1/no-such/image:7"
+ONE_NOWHERE = f"""
+    images = ['{BUSYBOX}', '{NOWHERE}', '{BUSYBOX}']
+    made = [self.docker.container(each, f'c{{{{n}}}}') for n, each in enumerate(images)]
+    self.docker.runAll(made, cmd=['sleep', '600'], extraArgs={{}}, concurrency=1)
+"""
 #: What a test does, and the whole reason of its being BLOCKED.
 MISTAKES: Mapping[str, tuple[str, str]] = {
     "subnet": (
@@ -100,6 +107,14 @@ MISTAKES: Mapping[str, tuple[str, str]] = {
     "one_of_several": (
         SEVERAL,
         r"c1: mountVolume: there is no volume no name.*; 2 were not begun",
+    ),
+    "one_without_image": (
+        ONE_NOWHERE.format([]),
+        rf"c1: `docker pull {NOWHERE}` exited with 1: .*\); 1 was not begun",
+    ),
+    "one_without_image_for_the_client": (
+        ONE_NOWHERE.format(["--init"]),
+        rf"c1: `docker run {NOWHERE} as c1` exited with 125: .*\); 1 was not begun",
     ),
 }
 JOBS = f"""
