@@ -12,7 +12,7 @@ from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import last_words
-from pysys_orch.docker.engine.networks import is_exhausted
+from pysys_orch.docker.engine.networks import is_exhausted, lacks_addresses
 from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
 from pysys_orch.docker.envfile import readVariables
 from pysys_orch.docker.helper import Docker, fileText
@@ -197,7 +197,7 @@ class DockerComposition(Deployment):
         """
         session = Session.of(self.parent)
         done = self._runCompose(words, options, timeout)
-        if _status(done) and is_exhausted(fileText(done.stderr)):
+        if _status(done) and lacks_addresses(fileText(done.stderr)):
             session.make_room(self._engine())
             done = self._runCompose(words, options, timeout)
         if not _status(done):

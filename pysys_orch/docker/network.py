@@ -11,7 +11,9 @@ from pysys_orch.docker.engine.model import Kind, Resource
 from pysys_orch.docker.engine.networks import (
     NO_POOL_OF_SWARM,
     gateway_of,
+    is_overlapping,
     network_options,
+    told_overlapping,
 )
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
@@ -64,8 +66,8 @@ class DockerNetwork(DockerBelonging):
     ) -> DockerNetwork:
         """Create a network.
 
-        Where the engine has no addresses left, what dead runs have left on it is
-        collected first.
+        Where the engine has no addresses left, or another network has those of
+        *subnet*, what dead runs have left on it is collected first.
 
         Args:
             parent: The test or runner.
@@ -110,7 +112,15 @@ class DockerNetwork(DockerBelonging):
                 if swarming:
                     network._requireAddresses(engine)
 
-            session.with_room(engine, make)
+            try:
+                session.with_room(engine, make)
+            except EngineAnswerError as refusal:
+                if not is_overlapping(refusal.explanation):
+                    raise
+                subnets = [pool["Subnet"] for pool in options["IPAM"]["Config"]]
+                listed = engine.list_labelled("/networks", [])
+                message = told_overlapping(subnets, listed, session.owner)
+                raise DockerError(message) from None
         return network
 
     @classmethod

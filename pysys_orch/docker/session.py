@@ -27,7 +27,11 @@ from pysys_orch.docker.engine.collect import (
     sweep,
 )
 from pysys_orch.docker.engine.model import Found, Kind, Resource
-from pysys_orch.docker.engine.networks import is_exhausted, told_exhausted
+from pysys_orch.docker.engine.networks import (
+    is_exhausted,
+    lacks_addresses,
+    told_exhausted,
+)
 from pysys_orch.docker.engine.ownership import (
     LEASE_LABEL,
     MARKER_VARIABLE,
@@ -334,8 +338,8 @@ class Session:
     def with_room(self, engine: ApiEngine, make: Callable[[], _T]) -> _T:
         """Make what takes addresses of the engine's, and return what *make* returns.
 
-        Where the engine has none left, what dead owners left is collected, and it is
-        tried once more.
+        Where the engine has none left, or others have those that are wanted, what dead
+        owners left is collected, and it is tried once more.
 
         Raises:
             DockerError: From *make*; or there are none left even so, with who has them.
@@ -343,7 +347,7 @@ class Session:
         try:
             return make()
         except DockerError as refusal:
-            if not is_exhausted(str(refusal)):
+            if not lacks_addresses(str(refusal)):
                 raise
             self.make_room(engine)
         try:
@@ -354,8 +358,8 @@ class Session:
             raise DockerError(self.told_exhausted(engine)) from None
 
     def make_room(self, engine: ApiEngine) -> None:
-        """Collect what dead owners left, since the engine has no addresses left."""
-        log.info("The engine has no addresses for a network: collects what was left")
+        """Collect what dead owners left, since the engine lacks addresses."""
+        log.info("The engine lacks addresses for a network: collects what was left")
         with self._collecting:
             self._collect(engine, *look(engine, dated=False))
 

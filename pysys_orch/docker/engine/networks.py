@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pysys_orch.docker.engine.model import Found, Kind
+from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
 from pysys_orch.docker.engine.ownership import OWNER_LABEL, Owner, owner_of
 
 #: What is said here of a swarm, which says nothing, when it has no subnet left.
@@ -21,6 +21,8 @@ _EXHAUSTED = re.compile(
     r"non-overlapping IPv[46] address pool|predefined address pools have been fully"
     r"|no available (network|address pool)|failed to allocate network IP"
 )
+# What they say, Podman too, of a subnet that somebody else has.
+_OVERLAPPING = re.compile(r"Pool overlaps with other|is already used on the host or by")
 _WITHOUT_ADDRESSES = {"host", "none"}
 _SIZE = re.compile(r"[1-9][0-9]*[kmgKMG]?")
 _MOST_OWNERS = 3
@@ -152,6 +154,43 @@ def is_exhausted(words: str) -> bool:
     return _EXHAUSTED.search(words) is not None
 
 
+def is_overlapping(words: str) -> bool:
+    """Return whether an engine says that somebody has the addresses asked for."""
+    return _OVERLAPPING.search(words) is not None
+
+
+def lacks_addresses(words: str) -> bool:
+    """Return whether an engine says either, so that less on it may help."""
+    return is_exhausted(words) or is_overlapping(words)
+
+
+def told_overlapping(
+    subnets: Sequence[str], listed: Iterable[Mapping[str, Any]], mine: Owner
+) -> str:
+    """Return who has the addresses that were asked for, and what to do.
+
+    Args:
+        subnets: What was asked for, in CIDR notation.
+        listed: The networks, as the engine lists them.
+        mine: Who asks.
+    """
+    advice = "ask for another one, or for none and the engine chooses one that is free"
+    asked = [_subnet(each) for each in subnets]
+    for network in listed:
+        for pool in (network.get("IPAM") or {}).get("Config") or ():
+            for net in asked:
+                if pool.get("Subnet") and _overlap(net, pool["Subnet"]):
+                    whose = _words_of(_found(network), mine)
+                    return (
+                        f"the subnet {net} overlaps with {pool['Subnet']} of network "
+                        f"{network['Name']}, of {whose}: {advice}"
+                    )
+    return (
+        f"the subnet {', '.join(map(str, asked))} overlaps with addresses that are in "
+        f"use, of no network that the engine tells of: {advice}"
+    )
+
+
 def told_exhausted(listing: Iterable[Found], mine: Owner) -> str:
     """Return who has the networks that leave no addresses, and what to do.
 
@@ -175,6 +214,20 @@ def told_exhausted(listing: Iterable[Found], mine: Owner) -> str:
         "more. Remove some (`docker network ls`, `pysys-orch collect --kept`), give "
         "the engine more or smaller `default-address-pools`, or the network a subnet"
     )
+
+
+def _found(network: Mapping[str, Any]) -> Found:
+    name = str(network["Name"])
+    return Found(
+        resource=Resource(kind=Kind.NETWORK, id=str(network["Id"]), name=name),
+        created=read_stamp(str(network.get("Created") or "")),
+        labels=network.get("Labels") or {},
+    )
+
+
+def _overlap(net: ipaddress.IPv4Network | ipaddress.IPv6Network, told: str) -> bool:
+    other = ipaddress.ip_network(told, strict=False)
+    return net.version == other.version and net.overlaps(other)
 
 
 def _words_of(found: Found, mine: Owner) -> str:

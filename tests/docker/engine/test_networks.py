@@ -15,9 +15,12 @@ from pysys_orch.docker.engine.model import Found, Kind, Resource
 from pysys_orch.docker.engine.networks import (
     gateway_of,
     is_exhausted,
+    is_overlapping,
+    lacks_addresses,
     local_subnet,
     network_options,
     told_exhausted,
+    told_overlapping,
     volume_options,
 )
 from pysys_orch.docker.engine.ownership import Owner, owner_labels, resource_name
@@ -156,20 +159,54 @@ def test_a_size_that_cannot_be_is_refused(given: dict[str, Any], words: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "exhausted"),
+    ("words", "exhausted", "overlapping"),
     [
         (
             "could not find an available, non-overlapping IPv4 address pool",
             True,
+            False,
         ),
-        ("all predefined address pools have been fully subnetted", True),
-        ("network with name n already exists", False),
-        ("Pool overlaps with other one on this address space", False),
+        ("all predefined address pools have been fully subnetted", True, False),
+        ("network with name n already exists", False, False),
+        ("Pool overlaps with other one on this address space", False, True),
+        (
+            "subnet 10.20.0.0/24 is already used on the host or by another config",
+            False,
+            True,
+        ),
     ],
 )
-def test_only_a_lack_of_addresses_is_one(words: str, *, exhausted: bool) -> None:
-    """Whoever asks for addresses that somebody has is not helped by a collection."""
+def test_only_a_lack_of_addresses_is_one(
+    words: str, *, exhausted: bool, overlapping: bool
+) -> None:
+    """Whether it is of any, or of those that were asked for."""
     assert is_exhausted(words) == exhausted
+    assert is_overlapping(words) == overlapping
+    assert lacks_addresses(words) == (exhausted or overlapping)
+
+
+def test_who_has_the_addresses_is_told() -> None:
+    """The first network that has some of them, whichever was asked for."""
+
+    def network(name: str, *subnets: str) -> dict[str, Any]:
+        config = [{"Subnet": each} for each in subnets] or None
+        return {"Name": name, "Id": "1", "IPAM": {"Config": config}}
+
+    mine = resource_name(ME, "t", "n", 1)
+    listed = [
+        network("host"),
+        network("far", "10.21.0.0/16", "fd00:2::/64"),
+        network(mine, "fd00:1::/64", "10.20.0.0/16"),
+    ]
+    words = "overlaps with {} of network {}, of {}: ask for another one, or for none"
+    told = told_overlapping(["10.20.3.0/24", "fd00:3::/64"], listed, ME)
+    expected = words.format("10.20.0.0/16", mine, "this run")
+    assert told.startswith(f"the subnet 10.20.3.0/24 {expected}")
+    told = told_overlapping(["fd00:3::/64", "fd00:2::/60"], listed, ME)
+    expected = words.format("fd00:2::/64", "far", "nobody known here")
+    assert told.startswith(f"the subnet fd00:2::/60 {expected}")
+    told = told_overlapping(["10.22.0.0/24"], listed, ME)
+    assert told.startswith("the subnet 10.22.0.0/24 overlaps with addresses that are")
 
 
 def test_who_has_the_networks_is_told() -> None:
