@@ -46,6 +46,15 @@ _MOST_REPORTED = 50
 _JOIN_TIMEOUT = 5.0
 _CPU = PerformanceUnit("%", biggerIsBetter=False)
 _MEMORY = PerformanceUnit("bytes", biggerIsBetter=False)
+_RATE = PerformanceUnit("bytes/s", biggerIsBetter=False)
+_REPORTED = {
+    "cpu": ("CPU", _CPU),
+    "memory": ("memory", _MEMORY),
+    "rx": ("network received", _RATE),
+    "tx": ("network sent", _RATE),
+    "read": ("block read", _RATE),
+    "write": ("block written", _RATE),
+}
 
 
 class DockerMonitor(DockerBelonging):
@@ -187,7 +196,9 @@ class DockerMonitor(DockerBelonging):
         Returns:
             Maps what a container is called to ``cpu_p50``, ``cpu_p90``, ``cpu_p99`` and
             ``cpu_max`` (per cent of one CPU), the same of ``memory`` (bytes), and
-            ``samples``. Percentiles are exact to 1 %, maxima are exact.
+            ``samples``; and, of a container that has received, sent, read or written
+            anything, of ``rx``, ``tx``, ``read`` and ``write`` (bytes per second,
+            between two samples). Percentiles are exact to 1 %, maxima are exact.
         """
         with self._lock:
             return {each.name: each.figures() for each in self._targets}
@@ -256,7 +267,6 @@ class DockerMonitor(DockerBelonging):
             for key, figure in each.figures().items():
                 what, _, which = key.partition("_")
                 if which:
-                    unit = _CPU if what == "cpu" else _MEMORY
-                    words = "CPU" if what == "cpu" else what
+                    words, unit = _REPORTED[what]
                     name = f"Docker {' '.join(parts)} {each.name}: {words} {which}"
                     report(figure, name, unit)

@@ -86,6 +86,26 @@ def cpu_percent(before: Sample | None, after: Sample) -> float | None:
     return (after.cpu - before.cpu) / 1e9 / seconds * 100
 
 
+def rates(before: Sample | None, after: Sample) -> dict[str, float]:
+    """Return what went through networks and block devices between two samples.
+
+    Returns:
+        ``rx``, ``tx``, ``read`` and ``write`` in bytes per second; nothing where that
+        cannot be told: at the first, or after a restart. What has been less before,
+        as on a network that was left, is left out.
+    """
+    if before is None or after.cpu < before.cpu or after.at <= before.at:
+        return {}
+    seconds = (after.at - before.at).total_seconds()
+    grown = {
+        "rx": after.received - before.received,
+        "tx": after.sent - before.sent,
+        "read": after.read - before.read,
+        "write": after.written - before.written,
+    }
+    return {what: more / seconds for what, more in grown.items() if more >= 0}
+
+
 def next_tick(tick: int, elapsed: float, interval: float) -> int:
     """Return which tick comes next: the first that is not over.
 
@@ -107,30 +127,37 @@ class Spread:
     """
 
     def __init__(self, unit: float = 1.0) -> None:
-        from hdrh.histogram import HdrHistogram
-
         self._unit = unit
-        self._histogram = HdrHistogram(1, _MOST, _DIGITS)
-        self._most = 0.0
+        self._histogram: Any = None
         self.count = 0
+        #: The greatest value.
+        self.most = 0.0
 
     def add(self, value: float) -> None:
         """Take down a value; none is negative."""
-        self._histogram.record_value(max(1, min(round(value / self._unit), _MOST)))
-        self._most = max(self._most, value)
+        if self._histogram is None and value:
+            # Not before, since it takes 46 KB, and many containers never do any I/O.
+            from hdrh.histogram import HdrHistogram
+
+            self._histogram = HdrHistogram(1, _MOST, _DIGITS)
+            self._histogram.record_value(0, self.count)
+        if self._histogram is not None:
+            self._histogram.record_value(min(round(value / self._unit), _MOST))
+        self.most = max(self.most, value)
         self.count += 1
 
     def figures(self) -> dict[str, float]:
         """Return ``p50``, ``p90``, ``p99`` and ``max``; nothing without a value."""
         if not self.count:
             return {}
-        found = {
-            f"p{each}": min(
-                self._histogram.get_value_at_percentile(each) * self._unit, self._most
-            )
-            for each in PERCENTILES
-        }
-        return {**found, "max": self._most}
+        found = {f"p{each}": self._percentile(each) for each in PERCENTILES}
+        return {**found, "max": self.most}
+
+    def _percentile(self, percent: int) -> float:
+        if self._histogram is None:
+            return 0.0
+        found = int(self._histogram.get_value_at_percentile(percent))
+        return min(found * self._unit, self.most)
 
 
 def _without_cache(memory: Mapping[str, Any]) -> int:
