@@ -17,7 +17,7 @@ from pysys_orch.docker.engine.command import (
 from pysys_orch.docker.engine.ownership import RUN_LABEL, disowned
 from pysys_orch.docker.helper import allocateFiles, fileName
 from pysys_orch.docker.image import DockerImage
-from pysys_orch.docker.many import atOnce
+from pysys_orch.docker.many import atOnce, severalOf
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared, roleOf
 from pysys_orch.docker.runningcontainer import RunningContainer
@@ -191,8 +191,12 @@ class DockerContainer(Prepared, RunningContainer):
 
         Returns:
             The containers.
+
+        Raises:
+            ConfigError: *containers* are none; of `self.docker.runAll` it is an
+                outcome, as everything else is.
         """
-        given = list(containers)
+        given = severalOf("runAll", DockerContainer, containers)
         if not given:
             return given
 

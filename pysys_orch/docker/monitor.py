@@ -14,9 +14,11 @@ from typing import Self
 
 from pysys.perf.api import PerformanceUnit
 
+from pysys_orch.docker.engine.fault import seconds_of
 from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.stats import next_tick
 from pysys_orch.docker.helper import DockerBelonging, fileName, reserveFile
+from pysys_orch.docker.many import severalOf
 from pysys_orch.docker.parent import Parent, logsOf
 from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
@@ -75,7 +77,8 @@ class DockerMonitor(DockerBelonging):
     Args:
         parent: The test or runner.
         containers: What to watch; those that do not run yet, from when they do.
-        interval: Seconds between two samples, 0.1 at least.
+        interval: Seconds between two samples, 0.1 at least, or a text such as
+            ``500ms``.
         file: What the file is called; ``monitor.csv`` by default. There is a number in
             it where that is taken.
     """
@@ -85,11 +88,10 @@ class DockerMonitor(DockerBelonging):
         parent: Parent,
         containers: Iterable[RunningContainer] = (),
         *,
-        interval: float = 1.0,
+        interval: float | str = 1.0,
         file: str | None = None,
     ) -> None:
         super().__init__(parent, fileName((file or "monitor").removesuffix(".csv")))
-        self._interval = interval
         self._clock = Session.of(parent).clock
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -100,13 +102,14 @@ class DockerMonitor(DockerBelonging):
         self._failure: Exception | None = None
         self._is_over = False
         with self.reporting():
-            if interval < _SHORTEST:
+            self._interval = seconds_of("the interval of a monitor", interval)
+            if self._interval < _SHORTEST:
                 message = (
                     f"the interval of a monitor is {_SHORTEST:g} s or more, "
                     f"got {interval!r}"
                 )
                 raise ConfigError(message)
-            self.add(*containers)
+            self.add(containers)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -119,24 +122,19 @@ class DockerMonitor(DockerBelonging):
     ) -> None:
         self.stop()
 
-    def add(self, *containers: RunningContainer) -> Self:
+    def add(self, *containers: RunningContainer | Iterable[RunningContainer]) -> Self:
         """Watch more containers, from now on.
 
         Args:
-            containers: Those; one that is watched already goes on as it was.
+            containers: Those, or a list of them; one that is watched already goes on as
+                it was.
         """
-        with self._lock:
-            known = {id(each.container) for each in self._targets}
-            names = {each.name for each in self._targets}
+        with self.reporting():
+            more: list[RunningContainer] = []
             for each in containers:
-                if id(each) in known:
-                    continue
-                name, number = each.displayName, 1
-                while name in names:
-                    number += 1
-                    name = f"{each.displayName} {number}"
-                names.add(name)
-                self._targets.append(Watched(each, name))
+                one = [each] if isinstance(each, RunningContainer) else each
+                more += severalOf("monitor", RunningContainer, one)
+            self._add(more)
         return self
 
     def start(self) -> Self:
@@ -214,6 +212,20 @@ class DockerMonitor(DockerBelonging):
         self.stop()
 
     # Inside ---------------------------------------------------------------------------
+
+    def _add(self, containers: Iterable[RunningContainer]) -> None:
+        with self._lock:
+            known = {id(each.container) for each in self._targets}
+            names = {each.name for each in self._targets}
+            for each in containers:
+                if id(each) in known:
+                    continue
+                name, number = each.displayName, 1
+                while name in names:
+                    number += 1
+                    name = f"{each.displayName} {number}"
+                names.add(name)
+                self._targets.append(Watched(each, name))
 
     def _run(self, path: Path, begin: Callable[[], object]) -> None:
         try:

@@ -11,6 +11,7 @@ from pysys.basetest import BaseTest
 from pysys_orch.docker.composition import DockerComposition
 from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.faults import DockerFaults
+from pysys_orch.docker.helper import Reporting
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.monitor import DockerMonitor
 from pysys_orch.docker.network import DockerNetwork
@@ -199,12 +200,14 @@ class DockerFront:
             containers: What to run.
             options: Those of `DockerContainer.runAll`.
         """
-        return DockerContainer.runAll(containers, **options)
+        with Reporting(self._owner):
+            return DockerContainer.runAll(containers, **options)
+        return []
 
     def monitor(
         self,
-        *containers: RunningContainer,
-        interval: float = 1.0,
+        *containers: RunningContainer | Iterable[RunningContainer],
+        interval: float | str = 1.0,
         file: str | None = None,
     ) -> DockerMonitor:
         """Begin to sample what containers take, until ``stop()`` or the test's end.
@@ -212,12 +215,12 @@ class DockerFront:
         It can also be the head of a ``with`` block.
 
         Args:
-            containers: Those; more can be added.
-            interval: Seconds between two samples.
+            containers: Those, or a list of them; more can be added.
+            interval: Seconds between two samples, or a text such as ``500ms``.
             file: The CSV file, ``monitor.csv`` by default.
         """
-        monitor = DockerMonitor(self._owner, containers, interval=interval, file=file)
-        return monitor.start()
+        monitor = DockerMonitor(self._owner, interval=interval, file=file)
+        return monitor.add(*containers).start()
 
 
 def _prepared(

@@ -96,6 +96,30 @@ MISTAKES: Mapping[str, tuple[str, str]] = {
         "self.docker.monitor(interval=0)",
         "the interval of a monitor is 0.1 s or more, got 0",
     ),
+    "interval_as_text": (
+        "self.docker.monitor(interval='often')",
+        "the interval of a monitor has to be seconds, or a text .*, got 'often'",
+    ),
+    "short_interval_as_text": (
+        "self.docker.monitor(interval='10ms')",
+        "the interval of a monitor is 0.1 s or more, got '10ms'",
+    ),
+    "monitor_of_a_name": (
+        "self.docker.monitor('web')",
+        "monitor takes a list of containers, got 'web'",
+    ),
+    "monitor_of_a_network": (
+        "self.docker.monitor([self.docker.network('net')])",
+        "monitor takes a list of containers, got the DockerNetwork net among them",
+    ),
+    "run_of_one": (
+        f"self.docker.runAll({WEB})",
+        "runAll takes a list of containers, got the DockerContainer web",
+    ),
+    "run_of_names": (
+        f"self.docker.runAll([{WEB}, 'x'])",
+        "runAll takes a list of containers, got 'x' among them",
+    ),
     "monitored_twice": (
         "self.docker.monitor().stop().start()",
         "monitor was stopped: make another monitor",

@@ -19,7 +19,7 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 	def execute(self):
 		late = self.docker.container(BUSYBOX, 'late')
 		holder = self.docker.container(BUSYBOX, 'holder')
-		with DockerMonitor(self, [holder, late], interval=INTERVAL) as monitor:
+		with DockerMonitor(self, [holder, late], interval=f'{INTERVAL}s') as monitor:
 			same = monitor.add(holder)
 			self.assertThat('same is monitor', same=same, monitor=monitor)
 			busy = self.docker.container(BUSYBOX, 'busy').run(BUSY, extraArgs=['--cpus=0.2'])
@@ -32,7 +32,7 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 			gateway = busy.inspect()['NetworkSettings']['Gateway']
 			talker = self.docker.container(BUSYBOX, 'talker').run(['sh', '-c', f'sleep 1; exec ping -i 0.1 -s 1000 {gateway}'])
 			lonely = self.docker.container(BUSYBOX, 'lonely').run(['sleep', '600'], extraArgs=['--network=none'])
-			monitor.add(busy, ended, removed, talker, lonely)
+			monitor.add(busy, ended).add([removed, talker, lonely])
 			self.waitForRows(monitor, 'ended', 1)
 			ended.exec(['touch', '/tmp/go'])
 			self.waitForRows(monitor, 'removed', 3)
