@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from pysys.basetest import BaseTest
@@ -192,16 +192,26 @@ class DockerFront:
         return DockerVolume.create(self._owner, displayName, **options)
 
     def runAll(
-        self, containers: Iterable[DockerContainer], **options: Any
+        self,
+        containers: Iterable[DockerContainer],
+        cmd: Sequence[str] | str | None = None,
+        extraArgs: Sequence[str] | None = None,
+        foreground: bool = False,
+        **options: Any,
     ) -> list[DockerContainer]:
         """Run several containers at once; see `DockerContainer.runAll`.
 
         Args:
             containers: What to run.
-            options: Those of `DockerContainer.runAll`.
+            cmd: As of `DockerContainer.run`, for each of them.
+            extraArgs: As of `DockerContainer.run`, for each of them.
+            foreground: As of `DockerContainer.run`, for each of them.
+            options: The others of `DockerContainer.runAll`.
         """
         with Reporting(self._owner):
-            return DockerContainer.runAll(containers, **options)
+            return DockerContainer.runAll(
+                containers, cmd, extraArgs, foreground, **options
+            )
         return []
 
     def monitor(
