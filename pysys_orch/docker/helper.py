@@ -78,6 +78,7 @@ _PYSYS = str(Path(pysys.__file__).parent)
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ALLOCATION = threading.Lock()  # PySys counts its file names without one
 _DEFAULT_OUTPUT = Config()
+_LINES_OF_EXEC = 3
 
 
 class DockerHelper:
@@ -259,7 +260,9 @@ class DockerHelper:
             )
             if state == FOREGROUND and not ignoreExitStatus and not limits:
                 words = f"{name}{displayNamePostfix or ''}"
-                _requireSuccess(process, words, stdout, stderr)
+                # What ran in a container may say more after what went wrong.
+                lines = _LINES_OF_EXEC if arguments[0] == "exec" else 1
+                _requireSuccess(process, words, stdout, stderr, lines)
             return Docker(process, stdout, stderr)
         return Docker(None, stdout or "", stderr or "")
 
@@ -481,11 +484,13 @@ def _program(name: str, environment: Mapping[str, str]) -> str:
     return str(Path(found).absolute())
 
 
-def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> None:
+def _requireSuccess(
+    process: Process, name: str, stdout: str, stderr: str, lines: int
+) -> None:
     """Raise unless *process* ended well.
 
     Raises:
-        DockerError: It did not; with the last thing that it said.
+        DockerError: It did not; with so many of the last lines that it said.
     """
     status = process.exitStatus
     if status == 0:
@@ -495,7 +500,7 @@ def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> No
         raise DockerError(message)
     said, where = "no error output", stderr
     for file in (stderr, stdout):
-        words = last_words(fileText(file))
+        words = last_words(fileText(file), lines)
         if words:
             said, where = words, file
             break

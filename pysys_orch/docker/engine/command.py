@@ -190,20 +190,29 @@ def chosen_name(extra: Sequence[str]) -> str | None:
     return name  # the last one, as docker does
 
 
-def last_words(output: str) -> str:
+def last_words(output: str, lines: int = 1) -> str:
     """Return the last line of a docker client's output that says what went wrong.
 
     Hints, rulers and excerpts that follow it are passed over, prefixes are taken off.
+
+    Args:
+        output: The output.
+        lines: How many lines at most: those before the last one only as far as they are
+            short.
 
     Returns:
         One line of at most 300 characters; empty if nothing was said.
     """
     output = _ESCAPES.sub("", output)
     telling = _telling(_EPILOGUE.split(output, maxsplit=1)[0]) or _telling(output)
-    if not telling:
-        return ""
-    words = _PREFIXES.sub("", telling[-1].strip())
-    return words if len(words) <= _MAX_WORDS else f"{words[: _MAX_WORDS - 1]}…"
+    told = ""
+    for line in reversed(telling[-lines:]):
+        words = _PREFIXES.sub("", line.strip())
+        longer = f"{words} ; {told}" if told else words
+        if told and len(longer) > _MAX_WORDS:
+            break
+        told = longer
+    return told if len(told) <= _MAX_WORDS else f"{told[: _MAX_WORDS - 1]}…"
 
 
 def port_key(port: int | str) -> str:
