@@ -265,7 +265,11 @@ def _ticks() -> list[int]:
 
 
 def command_line(
-    which: str, names: Collection[str], *, to_json: bool = False
+    which: str,
+    names: Collection[str],
+    *,
+    to_json: bool = False,
+    numbers: Mapping[str, tuple[int, str]] | None = None,
 ) -> argparse.Namespace:
     """Return what is said on the command line of benchmarks.
 
@@ -273,6 +277,7 @@ def command_line(
         which: Which package of benchmarks it is.
         names: What there is to measure.
         to_json: Whether figures can be written to a file.
+        numbers: What else can be said, each with its default and what it is.
     """
     listed = ", ".join(names)
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{which}")
@@ -287,10 +292,20 @@ def command_line(
     )
     if to_json:
         parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    for name, (default, what) in (numbers or {}).items():
+        words = f"{what}; {default} by default"
+        parser.add_argument(f"--{name}", type=_count, default=default, help=words)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(names):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {listed}")
     return arguments
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        message = f"has to be 1 or more, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def run_all(

@@ -1,6 +1,7 @@
 """Measures pysys_orch against the raw Engine API and its peers, and prints a report.
 
     python -m benchmarks.docker [name ...] [--rounds N] [--quiet PERCENT] [--json FILE]
+                                       [--containers N]
 
 It is a report and no test: the exit status is 0 unless something broke.
 """
@@ -47,7 +48,8 @@ _PACKAGES = ("pysys", "docker", "testcontainers", "python-on-whales")
 
 def main() -> int:
     """Run what was asked for; return the exit status."""
-    arguments = command_line("docker", BENCHMARKS, to_json=True)
+    numbers = {"containers": (many.CONTAINERS, "how many there are of `many`")}
+    arguments = command_line("docker", BENCHMARKS, to_json=True, numbers=numbers)
     for ends in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ends, signal.default_int_handler)  # with everything removed
     rounds = Rounds(number=arguments.rounds, quiet=arguments.quiet)
@@ -57,6 +59,7 @@ def main() -> int:
         named = {
             name: partial(each, bench, rounds) for name, each in BENCHMARKS.items()
         }
+        named["many"] = partial(many.run, bench, rounds, arguments.containers)
         reports, status = run_all(named, arguments.names)
     if arguments.json:
         _write(arguments.json, about, reports)

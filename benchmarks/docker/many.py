@@ -16,7 +16,7 @@ from benchmarks.docker.bench import BUSYBOX, Bench, remove_containers
 from benchmarks.measure import Bar, Figures, Report, Rounds, Stopwatch, ratio
 
 ROUNDS = 5
-#: How many there are.
+#: How many there are if nobody says.
 CONTAINERS = 100
 THREADS = 8
 
@@ -28,10 +28,10 @@ COMMANDS: Mapping[str, list[str]] = {
 }
 
 
-def run(bench: Bench, rounds: Rounds) -> Iterator[Report]:
+def run(bench: Bench, rounds: Rounds, number: int = CONTAINERS) -> Iterator[Report]:
     """Compare with the raw interface, for containers that end and such that run."""
     for which in COMMANDS:
-        yield report(bench, rounds, which, CONTAINERS)
+        yield report(bench, rounds, which, number)
 
 
 def report(bench: Bench, rounds: Rounds, which: str, number: int) -> Report:

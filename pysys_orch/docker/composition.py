@@ -13,7 +13,7 @@ from pysys_orch.docker.deployment import Deployment
 from pysys_orch.docker.engine import converge, ready
 from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.engine.ownership import COMPOSE_LABEL
-from pysys_orch.docker.engine.pools import exhausted_pool
+from pysys_orch.docker.engine.pools import exhausted_pool, lacks_addresses
 from pysys_orch.docker.envfile import readVariables
 from pysys_orch.docker.helper import Docker, fileText
 from pysys_orch.docker.session import Session
@@ -197,7 +197,7 @@ class DockerComposition(Deployment):
         """
         session = Session.of(self.parent)
         done = self._runCompose(words, options, timeout)
-        if _status(done) and exhausted_pool(fileText(done.stderr)):
+        if _status(done) and lacks_addresses(fileText(done.stderr)):
             session.pools.make_room(self._engine())
             done = self._runCompose(words, options, timeout)
         if not _status(done):

@@ -14,10 +14,10 @@ from pysys_orch.docker.engine.command import (
     create_body,
     run_arguments,
 )
-from pysys_orch.docker.engine.ownership import disowned
+from pysys_orch.docker.engine.ownership import RUN_LABEL, disowned
 from pysys_orch.docker.helper import allocateFiles, fileName
 from pysys_orch.docker.image import DockerImage
-from pysys_orch.docker.many import atOnce
+from pysys_orch.docker.many import atOnce, severalOf
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.prepared import Prepared, roleOf
 from pysys_orch.docker.runningcontainer import RunningContainer
@@ -28,6 +28,7 @@ from pysys_orch.errors import (
     EngineAnswerError,
     NotFoundError,
 )
+from pysys_orch.inputs import nearest
 
 if TYPE_CHECKING:
     from pysys_orch.docker.engine.client import ApiEngine
@@ -190,8 +191,12 @@ class DockerContainer(Prepared, RunningContainer):
 
         Returns:
             The containers.
+
+        Raises:
+            ConfigError: *containers* are none; of `self.docker.runAll` it is an
+                outcome, as everything else is.
         """
-        given = list(containers)
+        given = severalOf("runAll", DockerContainer, containers)
         if not given:
             return given
 
@@ -296,6 +301,7 @@ class DockerContainer(Prepared, RunningContainer):
         if foreground:
             # It goes with its test anyway, and until then can be asked how it went.
             extra = [each for each in extra if each not in {"--rm", "--rm=true"}]
+        self._requireVolumes(engine)
         self._environs = environs
         self._name = chosen_name(extra) or spec.name
         session.belongings(self.parent).add(self)
@@ -309,6 +315,28 @@ class DockerContainer(Prepared, RunningContainer):
         log.info("Started %s as %s", self.displayName, self._name)
         if foreground:
             self._finish(timeout)
+
+    def _requireVolumes(self, engine: ApiEngine) -> None:
+        """Raise unless the volumes are there: an engine would make what nobody owns.
+
+        Raises:
+            ConfigError: One is not; with what is near.
+        """
+        for name in dict.fromkeys(each.volume for each in self._volumes):
+            try:
+                engine.inspect_volume(name)
+            except NotFoundError:
+                listed = engine.list_labelled("/volumes", [])
+                others = (
+                    each["Name"]
+                    for each in listed
+                    if RUN_LABEL not in (each.get("Labels") or {})
+                )
+                message = (
+                    f"mountVolume: there is no volume {name}{nearest(name, others)}; "
+                    "make one by self.docker.volume(), and mount that"
+                )
+                raise ConfigError(message) from None
 
     def _runByCommand(
         self,
@@ -329,6 +357,7 @@ class DockerContainer(Prepared, RunningContainer):
             displayNamePostfix=f" {spec.image} as {self.displayName}",
             abortOnError=abort,
             ignoreExitStatus=False,
+            raising=True,
         )
         if done.process is not None and done.process.exitStatus == 0:
             lines = Path(done.stdout).read_text(encoding="utf-8").split()
@@ -359,6 +388,7 @@ class DockerContainer(Prepared, RunningContainer):
                 displayNamePostfix=f" {latest}",
                 abortOnError=abort,
                 ignoreExitStatus=False,
+                raising=True,
             )
             if done.process is None or done.process.exitStatus != 0:
                 return

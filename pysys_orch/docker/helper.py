@@ -79,6 +79,7 @@ _PYSYS = str(Path(pysys.__file__).parent)
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ALLOCATION = threading.Lock()  # PySys counts its file names without one
 _DEFAULT_OUTPUT = Config()
+_LINES_OF_EXEC = 3
 
 
 class DockerHelper:
@@ -184,6 +185,7 @@ class DockerHelper:
         displayNamePostfix: str | None = None,
         stdOutErr: tuple[str, str] | str | None = None,
         quiet: bool = False,
+        raising: bool = False,
     ) -> Docker:
         """Execute a docker command.
 
@@ -212,16 +214,21 @@ class DockerHelper:
             stdOutErr: Both paths, or what they have in common, with
                 ``Config.MANUAL_CONFIG()``.
             quiet: Whether to leave a success out of the log.
+            raising: Whether a failure is an error for the caller to report, in place of
+                an outcome; only a command that takes too long is one in any case.
 
         Returns:
             The tuple (process, stdout, stderr).
+
+        Raises:
+            DockerError: With *raising*, the command failed, or there is no engine.
         """
         if abortOnError is None:
             abortOnError = parent.defaultAbortOnError
         if ignoreExitStatus is None:
             ignoreExitStatus = parent.defaultIgnoreExitStatus
         name = displayName or f"docker {arguments[0]}"
-        with Reporting(parent, abortOnError=abortOnError):
+        with Reporting(parent, abortOnError=abortOnError, raising=raising):
             if stdouterrConfig.manual or stdout or stderr or stdOutErr:
                 stdout, stderr = _manualFiles(parent, stdout, stderr, stdOutErr)
             else:
@@ -254,7 +261,9 @@ class DockerHelper:
             )
             if state == FOREGROUND and not ignoreExitStatus and not limits:
                 words = f"{name}{displayNamePostfix or ''}"
-                _requireSuccess(process, words, stdout, stderr)
+                # What ran in a container may say more after what went wrong.
+                lines = _LINES_OF_EXEC if arguments[0] == "exec" else 1
+                _requireSuccess(process, words, stdout, stderr, lines)
             return Docker(process, stdout, stderr)
         return Docker(None, stdout or "", stderr or "")
 
@@ -343,6 +352,7 @@ class Reporting:
         abortOnError: Whether the outcome ends the test; if not, the block is left and
             the test goes on.
         wording: Makes the outcome's reason of the error's message.
+        raising: Whether it is left an error, for the caller to report.
     """
 
     def __init__(
@@ -351,10 +361,12 @@ class Reporting:
         *,
         abortOnError: bool | None = True,
         wording: Callable[[str], str] = str,
+        raising: bool = False,
     ) -> None:
         self._parent = parent
         self._abortOnError = abortOnError
         self._wording = wording
+        self._raising = raising
 
     def __enter__(self) -> None:
         pass
@@ -365,7 +377,7 @@ class Reporting:
         failure: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if not isinstance(failure, OrchError):
+        if self._raising or not isinstance(failure, OrchError):
             return False
         reason = _LONG_ID.sub(r"\1", self._wording(str(failure)))
         if IS_RAISED.get() and self._abortOnError is not False:
@@ -480,11 +492,13 @@ def _program(name: str, environment: Mapping[str, str]) -> str:
     return str(Path(found).absolute())
 
 
-def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> None:
+def _requireSuccess(
+    process: Process, name: str, stdout: str, stderr: str, lines: int
+) -> None:
     """Raise unless *process* ended well.
 
     Raises:
-        DockerError: It did not; with the last thing that it said.
+        DockerError: It did not; with so many of the last lines that it said.
     """
     status = process.exitStatus
     if status == 0:
@@ -494,7 +508,7 @@ def _requireSuccess(process: Process, name: str, stdout: str, stderr: str) -> No
         raise DockerError(message)
     said, where = "no error output", stderr
     for file in (stderr, stdout):
-        words = last_words(fileText(file))
+        words = last_words(fileText(file), lines)
         if words:
             said, where = words, file
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from pysys_orch.docker.helper import DockerHelper
@@ -16,6 +16,35 @@ _H = TypeVar("_H", bound=DockerHelper)
 _Future = concurrent.futures.Future[bool]
 
 _LISTEN_EVERY = 0.1
+
+
+def severalOf(what: str, kind: type[_H], given: object) -> list[_H]:
+    """Return helpers that were given as a list, or whatever can be gone through.
+
+    Args:
+        what: Who takes them, for messages.
+        kind: What each of them has to be.
+        given: What was given.
+
+    Raises:
+        ConfigError: It is no list, or something else is in it.
+    """
+    wanted = f"{what} takes a list of containers"
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        message = f"{wanted}, got {_shown(given)}"
+        raise ConfigError(message)
+    found = list(given)
+    for each in found:
+        if not isinstance(each, kind):
+            message = f"{wanted}, got {_shown(each)} among them"
+            raise ConfigError(message)
+    return found
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, DockerHelper):
+        return f"the {type(given).__name__} {given.displayName}"
+    return repr(given)
 
 
 def atOnce(
@@ -92,7 +121,7 @@ def _complain(helpers: Sequence[DockerHelper], futures: Sequence[_Future]) -> No
     left = sum(each.exception() is None and not each.result() for each in futures)
     others = len(failed) - 1
     more = f" (so did {others} other{'s' if others > 1 else ''})" if others else ""
-    rest = f"; {left} were not begun" if left else ""
+    rest = f"; {left} {'was' if left == 1 else 'were'} not begun" if left else ""
     # Another one of its kind, since this one may be raised again to others.
     told = type(failure).__new__(type(failure))
     told.__dict__.update(vars(failure))

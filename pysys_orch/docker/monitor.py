@@ -14,9 +14,11 @@ from typing import Self
 
 from pysys.perf.api import PerformanceUnit
 
+from pysys_orch.docker.engine.fault import seconds_of
 from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.stats import next_tick
 from pysys_orch.docker.helper import DockerBelonging, fileName, reserveFile
+from pysys_orch.docker.many import severalOf
 from pysys_orch.docker.parent import Parent, logsOf
 from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
@@ -46,6 +48,15 @@ _MOST_REPORTED = 50
 _JOIN_TIMEOUT = 5.0
 _CPU = PerformanceUnit("%", biggerIsBetter=False)
 _MEMORY = PerformanceUnit("bytes", biggerIsBetter=False)
+_RATE = PerformanceUnit("bytes/s", biggerIsBetter=False)
+_REPORTED = {
+    "cpu": ("CPU", _CPU),
+    "memory": ("memory", _MEMORY),
+    "rx": ("network received", _RATE),
+    "tx": ("network sent", _RATE),
+    "read": ("block read", _RATE),
+    "write": ("block written", _RATE),
+}
 
 
 class DockerMonitor(DockerBelonging):
@@ -66,7 +77,8 @@ class DockerMonitor(DockerBelonging):
     Args:
         parent: The test or runner.
         containers: What to watch; those that do not run yet, from when they do.
-        interval: Seconds between two samples, 0.1 at least.
+        interval: Seconds between two samples, 0.1 at least, or a text such as
+            ``500ms``.
         file: What the file is called; ``monitor.csv`` by default. There is a number in
             it where that is taken.
     """
@@ -76,11 +88,10 @@ class DockerMonitor(DockerBelonging):
         parent: Parent,
         containers: Iterable[RunningContainer] = (),
         *,
-        interval: float = 1.0,
+        interval: float | str = 1.0,
         file: str | None = None,
     ) -> None:
         super().__init__(parent, fileName((file or "monitor").removesuffix(".csv")))
-        self._interval = interval
         self._clock = Session.of(parent).clock
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -91,13 +102,14 @@ class DockerMonitor(DockerBelonging):
         self._failure: Exception | None = None
         self._is_over = False
         with self.reporting():
-            if interval < _SHORTEST:
+            self._interval = seconds_of("the interval of a monitor", interval)
+            if self._interval < _SHORTEST:
                 message = (
                     f"the interval of a monitor is {_SHORTEST:g} s or more, "
                     f"got {interval!r}"
                 )
                 raise ConfigError(message)
-            self.add(*containers)
+            self.add(containers)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -110,24 +122,19 @@ class DockerMonitor(DockerBelonging):
     ) -> None:
         self.stop()
 
-    def add(self, *containers: RunningContainer) -> Self:
+    def add(self, *containers: RunningContainer | Iterable[RunningContainer]) -> Self:
         """Watch more containers, from now on.
 
         Args:
-            containers: Those; one that is watched already goes on as it was.
+            containers: Those, or a list of them; one that is watched already goes on as
+                it was.
         """
-        with self._lock:
-            known = {id(each.container) for each in self._targets}
-            names = {each.name for each in self._targets}
+        with self.reporting():
+            more: list[RunningContainer] = []
             for each in containers:
-                if id(each) in known:
-                    continue
-                name, number = each.displayName, 1
-                while name in names:
-                    number += 1
-                    name = f"{each.displayName} {number}"
-                names.add(name)
-                self._targets.append(Watched(each, name))
+                one = [each] if isinstance(each, RunningContainer) else each
+                more += severalOf("monitor", RunningContainer, one)
+            self._add(more)
         return self
 
     def start(self) -> Self:
@@ -187,7 +194,9 @@ class DockerMonitor(DockerBelonging):
         Returns:
             Maps what a container is called to ``cpu_p50``, ``cpu_p90``, ``cpu_p99`` and
             ``cpu_max`` (per cent of one CPU), the same of ``memory`` (bytes), and
-            ``samples``. Percentiles are exact to 1 %, maxima are exact.
+            ``samples``; and, of a container that has received, sent, read or written
+            anything, of ``rx``, ``tx``, ``read`` and ``write`` (bytes per second,
+            between two samples). Percentiles are exact to 1 %, maxima are exact.
         """
         with self._lock:
             return {each.name: each.figures() for each in self._targets}
@@ -203,6 +212,20 @@ class DockerMonitor(DockerBelonging):
         self.stop()
 
     # Inside ---------------------------------------------------------------------------
+
+    def _add(self, containers: Iterable[RunningContainer]) -> None:
+        with self._lock:
+            known = {id(each.container) for each in self._targets}
+            names = {each.name for each in self._targets}
+            for each in containers:
+                if id(each) in known:
+                    continue
+                name, number = each.displayName, 1
+                while name in names:
+                    number += 1
+                    name = f"{each.displayName} {number}"
+                names.add(name)
+                self._targets.append(Watched(each, name))
 
     def _run(self, path: Path, begin: Callable[[], object]) -> None:
         try:
@@ -256,7 +279,6 @@ class DockerMonitor(DockerBelonging):
             for key, figure in each.figures().items():
                 what, _, which = key.partition("_")
                 if which:
-                    unit = _CPU if what == "cpu" else _MEMORY
-                    words = "CPU" if what == "cpu" else what
+                    words, unit = _REPORTED[what]
                     name = f"Docker {' '.join(parts)} {each.name}: {words} {which}"
                     report(figure, name, unit)

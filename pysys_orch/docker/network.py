@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.model import Kind, Resource
-from pysys_orch.docker.engine.networks import network_options
-from pysys_orch.docker.engine.pools import NO_POOL_OF_SWARM
+from pysys_orch.docker.engine.networks import gateway_of, network_options
+from pysys_orch.docker.engine.pools import (
+    NO_POOL_OF_SWARM,
+    is_overlapping,
+    told_overlapping,
+)
 from pysys_orch.docker.helper import DockerBelonging
 from pysys_orch.docker.parent import Parent
 from pysys_orch.docker.runningcontainer import RunningContainer
@@ -61,8 +65,8 @@ class DockerNetwork(DockerBelonging):
     ) -> DockerNetwork:
         """Create a network.
 
-        Where the engine has no addresses left, what dead runs have left on it is
-        collected first.
+        Where the engine has no addresses left, or another network has those of
+        *subnet*, what dead runs have left on it is collected first.
 
         Args:
             parent: The test or runner.
@@ -109,7 +113,15 @@ class DockerNetwork(DockerBelonging):
                 if swarming:
                     network._requireAddresses(engine)
 
-            session.pools.with_room(engine, make)
+            try:
+                session.pools.with_room(engine, make)
+            except EngineAnswerError as refusal:
+                if not is_overlapping(refusal.explanation):
+                    raise
+                subnets = [pool["Subnet"] for pool in options["IPAM"]["Config"]]
+                listed = engine.list_labelled("/networks", [])
+                message = told_overlapping(subnets, listed, session.owner)
+                raise DockerError(message) from None
         return network
 
     @classmethod
@@ -208,11 +220,18 @@ class DockerNetwork(DockerBelonging):
 
     def getSubnet(self) -> str:
         """Return its addresses, such as ``10.20.0.0/24``; the first of several."""
-        return self._pool("Subnet")
+        pools = (self.inspect().get("IPAM") or {}).get("Config") or []
+        return next((str(each["Subnet"]) for each in pools if each.get("Subnet")), "")
 
     def getGateway(self) -> str:
-        """Return the address of the host in it; empty if the host has none."""
-        return self._pool("Gateway").partition("/")[0]
+        """Return the address of the host in it; empty if the host has none.
+
+        Only that of a bridge is one of the host; of an overlay it is what the swarm
+        calls its gateway.
+        """
+        with self.reporting():
+            return gateway_of(self._engine().inspect_network(self._name))
+        return ""
 
     # What a test's cleanup asks of it ------------------------------------------
 
@@ -253,10 +272,6 @@ class DockerNetwork(DockerBelonging):
             engine.remove(Resource(kind=Kind.NETWORK, id=self._name, name=self._name))
             message = f"{NO_POOL_OF_SWARM} for network {self._name}"
             raise DockerError(message) from None
-
-    def _pool(self, key: str) -> str:
-        pools = (self.inspect().get("IPAM") or {}).get("Config") or []
-        return next((str(each[key]) for each in pools if each.get(key)), "")
 
 
 def _several(given: str | Sequence[str]) -> Sequence[str]:

@@ -87,7 +87,9 @@ class Prepared(Running):
         """Mount a volume, before it is run.
 
         Args:
-            volume: The volume, or the name of one that exists.
+            volume: The volume, or the name of one that exists when it is run. A node of
+                a swarm that has none of that name makes one for a service, which the
+                run removes.
             containerpath: Absolute path in the container.
             readOnly: Whether nothing inside can write to it.
         """
@@ -98,6 +100,12 @@ class Prepared(Running):
                 message = (
                     "mountVolume takes an absolute path in the container, "
                     f"got {containerpath!r}"
+                )
+                raise ConfigError(message)
+            if "/" in name or not name.strip("."):
+                message = (
+                    f"mountVolume takes a volume or the name of one, got {name!r}: "
+                    "a folder of the host is mounted by volumeFromHost()"
                 )
                 raise ConfigError(message)
             self._volumes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from pysys.basetest import BaseTest
@@ -11,6 +11,7 @@ from pysys.basetest import BaseTest
 from pysys_orch.docker.composition import DockerComposition
 from pysys_orch.docker.container import DockerContainer
 from pysys_orch.docker.faults import DockerFaults
+from pysys_orch.docker.helper import Reporting
 from pysys_orch.docker.image import DockerImage
 from pysys_orch.docker.monitor import DockerMonitor
 from pysys_orch.docker.network import DockerNetwork
@@ -191,20 +192,32 @@ class DockerFront:
         return DockerVolume.create(self._owner, displayName, **options)
 
     def runAll(
-        self, containers: Iterable[DockerContainer], **options: Any
+        self,
+        containers: Iterable[DockerContainer],
+        cmd: Sequence[str] | str | None = None,
+        extraArgs: Sequence[str] | None = None,
+        foreground: bool = False,
+        **options: Any,
     ) -> list[DockerContainer]:
         """Run several containers at once; see `DockerContainer.runAll`.
 
         Args:
             containers: What to run.
-            options: Those of `DockerContainer.runAll`.
+            cmd: As of `DockerContainer.run`, for each of them.
+            extraArgs: As of `DockerContainer.run`, for each of them.
+            foreground: As of `DockerContainer.run`, for each of them.
+            options: The others of `DockerContainer.runAll`.
         """
-        return DockerContainer.runAll(containers, **options)
+        with Reporting(self._owner):
+            return DockerContainer.runAll(
+                containers, cmd, extraArgs, foreground, **options
+            )
+        return []
 
     def monitor(
         self,
-        *containers: RunningContainer,
-        interval: float = 1.0,
+        *containers: RunningContainer | Iterable[RunningContainer],
+        interval: float | str = 1.0,
         file: str | None = None,
     ) -> DockerMonitor:
         """Begin to sample what containers take, until ``stop()`` or the test's end.
@@ -212,12 +225,12 @@ class DockerFront:
         It can also be the head of a ``with`` block.
 
         Args:
-            containers: Those; more can be added.
-            interval: Seconds between two samples.
+            containers: Those, or a list of them; more can be added.
+            interval: Seconds between two samples, or a text such as ``500ms``.
             file: The CSV file, ``monitor.csv`` by default.
         """
-        monitor = DockerMonitor(self._owner, containers, interval=interval, file=file)
-        return monitor.start()
+        monitor = DockerMonitor(self._owner, interval=interval, file=file)
+        return monitor.add(*containers).start()
 
 
 def _prepared(

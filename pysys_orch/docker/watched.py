@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
 from pysys_orch.docker.engine.events import DIE, OOM, START
-from pysys_orch.docker.engine.stats import Sample, Spread, cpu_percent, read_sample
+from pysys_orch.docker.engine.stats import (
+    Sample,
+    Spread,
+    cpu_percent,
+    rates,
+    read_sample,
+)
 from pysys_orch.docker.runningcontainer import RunningContainer
 from pysys_orch.docker.session import Session
 from pysys_orch.errors import ConflictError, DockerError, NotFoundError
@@ -53,6 +59,7 @@ class Watched:
         self.name = name
         self._cpu = Spread(0.01)
         self._memory = Spread()
+        self._rates = {what: Spread() for what in ("rx", "tx", "read", "write")}
         self._last: Sample | None = None
         self._watch: Watch | None = None
         self._heard = 0  # events
@@ -90,7 +97,10 @@ class Watched:
             if self._absent >= _ABSENT_ENOUGH:
                 self._note_ending(engine)
             return None
-        cpu = cpu_percent(self._last, sample, breaks=self._breaks.values())
+        breaks = self._breaks.values()
+        cpu = cpu_percent(self._last, sample, breaks=breaks)
+        for what, rate in rates(self._last, sample, breaks=breaks).items():
+            self._rates[what].add(rate)
         self._last, self._absent, self._ending = sample, 0, ""
         self._memory.add(sample.memory)
         if cpu is not None:
@@ -126,7 +136,8 @@ class Watched:
 
     def figures(self) -> dict[str, float]:
         """Return what `DockerMonitor.getFigures` tells of it."""
-        spreads = {"cpu": self._cpu, "memory": self._memory}
+        moved = {what: each for what, each in self._rates.items() if each.most}
+        spreads = {"cpu": self._cpu, "memory": self._memory, **moved}
         found = {
             f"{what}_{which}": figure
             for what, spread in spreads.items()

@@ -259,6 +259,15 @@ RUNS = {
         r"no luck \(see docker_exec_web.err\)",
         evidence={"docker_exec_web.err": "^no luck$"},
     ),
+    "exec_on_a_full_disk": Case(
+        body=f"""
+            disk = self.docker.volume(size='1m')
+            web = {WEB}.mountVolume(disk, '/data').run(['sleep', '600'])
+            web.exec('dd if=/dev/zero of=/data/file bs=65536 count=32')
+        """,
+        reason=r"`docker exec web dd .*` exited with 1: dd: .*No space left on device "
+        r"; 17\+0 records in ; 16\+0 records out \(see docker_exec_web.err\)",
+    ),
     "unknown_command_of_exec": Case(
         body=f"{SLEEPER}.exec('no-such-command now')",
         reason="`docker exec web no-such-command now` exited with 12[67]: .*"

@@ -32,6 +32,15 @@ TWO_OVERLAYS = (
     *("--listen-addr=127.0.0.1:2377", "--advertise-addr=127.0.0.1"),
     *("--default-addr-pool=10.214.0.0/27", "--default-addr-pool-mask-length=28"),
 )
+FIXED = "self.docker.network(subnet='10.215.7.0/24')"
+COMPOSE_FIXED = f"""\
+{COMPOSE}networks:
+  default:
+    ipam:
+      config:
+        - subnet: 10.215.7.0/24
+"""
+UP_FIXED = "self.docker.composition('fixed.yml').up(extraArgs=['--pull=never'])"
 UP = "self.docker.composition('compose.yml').up(extraArgs=['--pull=never'])"
 
 
@@ -75,7 +84,7 @@ def fill(engine: ApiEngine, owner: Owner | None) -> int:
 def run(folder: Path, cramped: PrivateEngine, body: str) -> Result:
     """Run one test, in a run that collects nothing at its start."""
     nested = NestedProject(folder, plugin=False)
-    nested.test("test", body, **{"compose.yml": COMPOSE})
+    nested.test("test", body, **{"compose.yml": COMPOSE, "fixed.yml": COMPOSE_FIXED})
     nested.run(environment=cramped.environment)
     return nested.results()["test"]
 
@@ -167,3 +176,43 @@ def test_a_swarm_whose_pool_is_full_is_told(
         assert "default-address-pools" not in result.reason
     finally:
         cramped.docker("swarm", "leave", "--force")
+
+
+def take(engine: ApiEngine, owner: Owner) -> str:
+    """Make a network with the addresses of `FIXED`; return its name."""
+    facts = {"host": "here", "directory": "/somewhere"}
+    labels = owner_labels(owner, test_id="t", lease=300, facts=facts, keep=False)
+    name = resource_name(owner, "t", "network", 0)
+    pools = [{"Subnet": "10.215.0.0/16"}]
+    engine.create_network(name, labels, {"IPAM": {"Config": pools}})
+    return name
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("body", [FIXED, UP_FIXED])
+def test_addresses_that_a_dead_run_has_are_given_free(
+    cramped: PrivateEngine, full: ApiEngine, tmp_path: Path, body: str
+) -> None:
+    """Who has a subnet of their own gets it again after a run that was killed."""
+    with passing_owner() as owner:
+        taken = take(full, owner)
+    result = run(tmp_path, cramped, body)
+    assert (result.outcome, result.reason) == ("PASSED", "")
+    assert taken not in {each.resource.name for each in full.listing()}
+
+
+@pytest.mark.docker
+def test_who_has_the_addresses_that_are_wanted_is_told(
+    cramped: PrivateEngine, full: ApiEngine, tmp_path: Path
+) -> None:
+    """An engine says neither what was asked for nor who is in the way."""
+    with passing_owner() as owner:
+        taken = take(full, owner)
+        result = run(tmp_path, cramped, FIXED)
+        assert taken in {each.resource.name for each in full.listing()}
+    assert result.outcome == "BLOCKED"
+    assert result.reason == (
+        f"the subnet 10.215.7.0/24 overlaps with 10.215.0.0/16 of network {taken}, of "
+        f"the run with process {owner.pid} in /somewhere on here: ask for another one, "
+        "or for none and the engine chooses one that is free"
+    )

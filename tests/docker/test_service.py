@@ -15,6 +15,7 @@ import pytest
 
 from pysys_orch.docker.engine.client import ApiEngine
 from pysys_orch.docker.engine.model import Kind, Resource
+from pysys_orch.errors import NotFoundError
 from tests.conftest import BUSYBOX
 from tests.docker.owned import eventually, names_of, owned_by, running
 from tests.nested import NestedProject, Result
@@ -424,3 +425,22 @@ def test_a_password_in_a_node_s_address_is_told_nobody(
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.name != "pysysproject.xml":
             assert SECRET.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("extra", [None, ["--no-resolve-image"]])
+def test_a_volume_that_a_node_makes_for_a_service_goes_with_the_run(
+    engine: ApiEngine, tmp_path: Path, extra: list[str] | None
+) -> None:
+    """Each node has volumes of its own, so that no name can be called wrong."""
+    volume = f"volume-of-a-service-{os.getpid()}"
+    nested = NestedProject(tmp_path)
+    body = f"""
+        service = {SERVICE}.mountVolume('{volume}', '/data')
+        service.run({SLEEP}, extraArgs={extra})
+        self.assertThat('volume in found', volume='{volume}', found=[
+            full for _, full in service.getVolumes().values()])
+    """
+    nested.test("mounts", body)
+    assert nested.run() == 0, nested.said()
+    with pytest.raises(NotFoundError):
+        engine.inspect_volume(volume)

@@ -18,6 +18,7 @@ _ASIDES = re.compile(
 _EPILOGUE = re.compile(r"^(Usage:|What's next)", re.MULTILINE | re.IGNORECASE)
 _PREFIXES = re.compile(r"^(docker: |Error response from daemon: |Error: |ERROR: )+")
 _MAX_WORDS = 300
+_NO_LABELS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,27 +124,51 @@ def create_body(spec: ContainerSpec) -> dict[str, object]:
     return body
 
 
-def mount_arguments(spec: ContainerSpec) -> list[str]:
-    """Return what the docker client is told of what *spec* mounts."""
+def mount_arguments(
+    spec: ContainerSpec, labels: Mapping[str, str] = _NO_LABELS
+) -> list[str]:
+    """Return what the docker client is told of what *spec* mounts.
+
+    Args:
+        spec: What mounts it.
+        labels: Those of a volume that an engine makes since it has none of that name.
+    """
+    labelled = [f"volume-label={key}={text}" for key, text in labels.items()]
     lines = [
         csv_line("type=bind", f"src={source}", f"dst={target}")
         for source, target in spec.mounts
     ]
     for each in spec.volumes:
         fields = ["type=volume", f"src={each.volume}", f"dst={each.target}"]
-        lines.append(csv_line(*fields, *(["readonly"] if each.read_only else [])))
+        fields += ["readonly"] if each.read_only else []
+        lines.append(csv_line(*fields, *labelled))
     return [word for line in lines for word in ("--mount", line)]
 
 
-def mount_bodies(spec: ContainerSpec) -> list[dict[str, object]]:
-    """Return the Engine API's description of what *spec* mounts."""
+def mount_bodies(
+    spec: ContainerSpec, labels: Mapping[str, str] = _NO_LABELS
+) -> list[dict[str, object]]:
+    """Return the Engine API's description of what *spec* mounts.
+
+    Args:
+        spec: What mounts it.
+        labels: As of `mount_arguments`.
+    """
     bodies: list[dict[str, object]] = [
         {"Type": "bind", "Source": source, "Target": target}
         for source, target in spec.mounts
     ]
     for each in spec.volumes:
-        body = {"Type": "volume", "Source": each.volume, "Target": each.target}
-        bodies.append({**body, "ReadOnly": True} if each.read_only else {**body})
+        body: dict[str, object] = {
+            "Type": "volume",
+            "Source": each.volume,
+            "Target": each.target,
+        }
+        if each.read_only:
+            body["ReadOnly"] = True
+        if labels:
+            body["VolumeOptions"] = {"Labels": dict(labels)}
+        bodies.append(body)
     return bodies
 
 
@@ -165,20 +190,29 @@ def chosen_name(extra: Sequence[str]) -> str | None:
     return name  # the last one, as docker does
 
 
-def last_words(output: str) -> str:
+def last_words(output: str, lines: int = 1) -> str:
     """Return the last line of a docker client's output that says what went wrong.
 
     Hints, rulers and excerpts that follow it are passed over, prefixes are taken off.
+
+    Args:
+        output: The output.
+        lines: How many lines at most: those before the last one only as far as they are
+            short.
 
     Returns:
         One line of at most 300 characters; empty if nothing was said.
     """
     output = _ESCAPES.sub("", output)
     telling = _telling(_EPILOGUE.split(output, maxsplit=1)[0]) or _telling(output)
-    if not telling:
-        return ""
-    words = _PREFIXES.sub("", telling[-1].strip())
-    return words if len(words) <= _MAX_WORDS else f"{words[: _MAX_WORDS - 1]}…"
+    told = ""
+    for line in reversed(telling[-lines:]):
+        words = _PREFIXES.sub("", line.strip())
+        longer = f"{words} ; {told}" if told else words
+        if told and len(longer) > _MAX_WORDS:
+            break
+        told = longer
+    return told if len(told) <= _MAX_WORDS else f"{told[: _MAX_WORDS - 1]}…"
 
 
 def port_key(port: int | str) -> str:

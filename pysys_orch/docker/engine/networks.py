@@ -62,6 +62,28 @@ def network_options(
     return options
 
 
+def gateway_of(found: Mapping[str, Any]) -> str:
+    """Return the address of the host in a network, without that of its subnet.
+
+    Args:
+        found: What the engine tells of it.
+
+    Returns:
+        Of several the first; nothing where the host has none, or nobody knows.
+    """
+    pools = (found.get("IPAM") or {}).get("Config") or []
+    for each in pools:
+        if each.get("Gateway"):
+            return str(each["Gateway"]).partition("/")[0]
+    # An engine that was given a subnet does not tell, and uses its first address.
+    if found.get("Driver") == "bridge" and not found.get("Internal"):
+        for each in pools:
+            if each.get("Subnet"):
+                net = ipaddress.ip_network(each["Subnet"], strict=False)
+                return str(net.network_address + 1)
+    return ""
+
+
 def local_subnet(name: str) -> str:
     """Return an IPv6 subnet for a network of this name, and for no other.
 

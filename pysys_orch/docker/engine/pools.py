@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pysys_orch.docker.engine.model import Found
+from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
 from pysys_orch.docker.engine.ownership import OWNER_LABEL, Owner, owner_of
 from pysys_orch.errors import DockerError
 
@@ -30,6 +31,8 @@ _EXHAUSTED = re.compile(
     r"non-overlapping IPv[46] address pool|predefined address pools have been fully"
     r"|no available (network|address pool)|failed to allocate network IP"
 )
+# What they say, Podman too, of a subnet that somebody else has.
+_OVERLAPPING = re.compile(r"Pool overlaps with other|is already used on the host or by")
 _WITHOUT_ADDRESSES = {"host", "none"}
 _MOST_OWNERS = 3
 
@@ -66,6 +69,43 @@ def exhausted_pool(words: str) -> Pool | None:
     if NO_POOL_OF_SWARM in words:
         return Pool.SWARM
     return Pool.ENGINE if _EXHAUSTED.search(words) else None
+
+
+def is_overlapping(words: str) -> bool:
+    """Return whether an engine says that somebody has the addresses asked for."""
+    return _OVERLAPPING.search(words) is not None
+
+
+def lacks_addresses(words: str) -> bool:
+    """Return whether some are lacking, of any or of these, so that less may help."""
+    return exhausted_pool(words) is not None or is_overlapping(words)
+
+
+def told_overlapping(
+    subnets: Sequence[str], listed: Iterable[Mapping[str, Any]], mine: Owner
+) -> str:
+    """Return who has the addresses that were asked for, and what to do.
+
+    Args:
+        subnets: What was asked for, in CIDR notation.
+        listed: The networks, as the engine lists them.
+        mine: Who asks.
+    """
+    advice = "ask for another one, or for none and the engine chooses one that is free"
+    asked = [ipaddress.ip_network(each) for each in subnets]
+    for network in listed:
+        for pool in (network.get("IPAM") or {}).get("Config") or ():
+            for net in asked:
+                if pool.get("Subnet") and _overlap(net, pool["Subnet"]):
+                    whose = _words_of(_found(network), mine)
+                    return (
+                        f"the subnet {net} overlaps with {pool['Subnet']} of network "
+                        f"{network['Name']}, of {whose}: {advice}"
+                    )
+    return (
+        f"the subnet {', '.join(map(str, asked))} overlaps with addresses that are in "
+        f"use, of no network that the engine tells of: {advice}"
+    )
 
 
 def told_exhausted(pool: Pool, networks: Iterable[Found], mine: Owner) -> str:
@@ -108,8 +148,8 @@ class Pools:
     def with_room(self, engine: ApiEngine, make: Callable[[], _T]) -> _T:
         """Make what takes addresses, and return what *make* returns.
 
-        Where there are none left, what dead owners left is collected, and it is tried
-        once more.
+        Where there are none left, or others have those that are wanted, what dead
+        owners left is collected, and it is tried once more.
 
         Raises:
             DockerError: From *make*; or there are none left even so, with who has them.
@@ -117,7 +157,7 @@ class Pools:
         try:
             return make()
         except DockerError as refusal:
-            if exhausted_pool(str(refusal)) is None:
+            if not lacks_addresses(str(refusal)):
                 raise
             self.make_room(engine)
         try:
@@ -129,14 +169,28 @@ class Pools:
             raise DockerError(self.told_exhausted(engine, pool)) from None
 
     def make_room(self, engine: ApiEngine) -> None:
-        """Collect what dead owners left, since there are no addresses left."""
-        log.info("There are no addresses for a network: collects what was left")
+        """Collect what dead owners left, since addresses are lacking."""
+        log.info("Addresses for a network are lacking: collects what was left")
         with self._collecting:
             self._collect(engine)
 
     def told_exhausted(self, engine: ApiEngine, pool: Pool) -> str:
         """Return who has the networks that leave no addresses, and what to do."""
         return told_exhausted(pool, engine.networks(scope=pool), self._owner)
+
+
+def _found(network: Mapping[str, Any]) -> Found:
+    name = str(network["Name"])
+    return Found(
+        resource=Resource(kind=Kind.NETWORK, id=str(network["Id"]), name=name),
+        created=read_stamp(str(network.get("Created") or "")),
+        labels=network.get("Labels") or {},
+    )
+
+
+def _overlap(net: ipaddress.IPv4Network | ipaddress.IPv6Network, told: str) -> bool:
+    other = ipaddress.ip_network(told, strict=False)
+    return net.version == other.version and net.overlaps(other)
 
 
 def _words_of(found: Found, mine: Owner) -> str:

@@ -73,7 +73,7 @@ def service_body(spec: ServiceSpec) -> dict[str, Any]:
         container["Args"] = list(each.command)
     if each.user:
         container["User"] = each.user
-    if mounts := mount_bodies(each):
+    if mounts := mount_bodies(each, each.labels):
         container["Mounts"] = mounts
     for kind, word in ((Kind.SECRET, "Secret"), (Kind.CONFIG, "Config")):
         files = [file for file in spec.files if file.kind is kind]
@@ -131,7 +131,7 @@ def service_arguments(
         arguments += ["--label", label, "--container-label", label]
     for key, text in each.environment.items():
         arguments += ["--env", f"{key}={text}"]
-    arguments += mount_arguments(each)
+    arguments += mount_arguments(each, each.labels)
     for port in each.ports:
         number, _, protocol = port.partition("/")
         published = f"mode=host,target={number},protocol={protocol}"

@@ -88,12 +88,35 @@ def cpu_percent(
     Returns:
         None where that cannot be told: at the first, or after a restart.
     """
-    if before is None or after.cpu < before.cpu or after.at <= before.at:
+    if before is None or (seconds := _seconds(before, after, breaks)) is None:
         return None
-    if any(before.at < each <= after.at for each in breaks):
-        return None
-    seconds = (after.at - before.at).total_seconds()
     return (after.cpu - before.cpu) / 1e9 / seconds * 100
+
+
+def rates(
+    before: Sample | None, after: Sample, *, breaks: Iterable[datetime] = ()
+) -> dict[str, float]:
+    """Return what went through networks and block devices between two samples.
+
+    Args:
+        before: The earlier one, if there is one.
+        after: The later one.
+        breaks: As of `cpu_percent`.
+
+    Returns:
+        ``rx``, ``tx``, ``read`` and ``write`` in bytes per second; nothing where that
+        cannot be told: at the first, or after a restart. What has been less before,
+        as on a network that was left, is left out.
+    """
+    if before is None or (seconds := _seconds(before, after, breaks)) is None:
+        return {}
+    grown = {
+        "rx": after.received - before.received,
+        "tx": after.sent - before.sent,
+        "read": after.read - before.read,
+        "write": after.written - before.written,
+    }
+    return {what: more / seconds for what, more in grown.items() if more >= 0}
 
 
 def next_tick(tick: int, elapsed: float, interval: float) -> int:
@@ -117,30 +140,46 @@ class Spread:
     """
 
     def __init__(self, unit: float = 1.0) -> None:
-        from hdrh.histogram import HdrHistogram
-
         self._unit = unit
-        self._histogram = HdrHistogram(1, _MOST, _DIGITS)
-        self._most = 0.0
+        self._histogram: Any = None
         self.count = 0
+        #: The greatest value.
+        self.most = 0.0
 
     def add(self, value: float) -> None:
         """Take down a value; none is negative."""
-        self._histogram.record_value(max(1, min(round(value / self._unit), _MOST)))
-        self._most = max(self._most, value)
+        if self._histogram is None and value:
+            # Not before, since it takes 46 KB, and many containers never do any I/O.
+            from hdrh.histogram import HdrHistogram
+
+            self._histogram = HdrHistogram(1, _MOST, _DIGITS)
+            self._histogram.record_value(0, self.count)
+        if self._histogram is not None:
+            self._histogram.record_value(min(round(value / self._unit), _MOST))
+        self.most = max(self.most, value)
         self.count += 1
 
     def figures(self) -> dict[str, float]:
         """Return ``p50``, ``p90``, ``p99`` and ``max``; nothing without a value."""
         if not self.count:
             return {}
-        found = {
-            f"p{each}": min(
-                self._histogram.get_value_at_percentile(each) * self._unit, self._most
-            )
-            for each in PERCENTILES
-        }
-        return {**found, "max": self._most}
+        found = {f"p{each}": self._percentile(each) for each in PERCENTILES}
+        return {**found, "max": self.most}
+
+    def _percentile(self, percent: int) -> float:
+        if self._histogram is None:
+            return 0.0
+        found = int(self._histogram.get_value_at_percentile(percent))
+        return min(found * self._unit, self.most)
+
+
+def _seconds(before: Sample, after: Sample, breaks: Iterable[datetime]) -> float | None:
+    """Return how long a container ran between two samples; None if not throughout."""
+    if after.cpu < before.cpu or after.at <= before.at:
+        return None
+    if any(before.at < each <= after.at for each in breaks):
+        return None
+    return (after.at - before.at).total_seconds()
 
 
 def _without_cache(memory: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 	def execute(self):
 		late = self.docker.container(BUSYBOX, 'late')
 		holder = self.docker.container(BUSYBOX, 'holder')
-		with DockerMonitor(self, [holder, late], interval=INTERVAL) as monitor:
+		with DockerMonitor(self, [holder, late], interval=f'{INTERVAL}s') as monitor:
 			same = monitor.add(holder)
 			self.assertThat('same is monitor', same=same, monitor=monitor)
 			busy = self.docker.container(BUSYBOX, 'busy').run(BUSY, extraArgs=['--cpus=0.2'])
@@ -30,13 +30,18 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 			holder.run(['sh', '-c', fill], extraArgs=['--memory=32m'])
 			ended = self.docker.container(BUSYBOX, 'ended').run(['sh', '-c', 'while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 3'])
 			removed = self.docker.container(BUSYBOX, 'removed').run(['sleep', '600'])
-			monitor.add(busy, ended, removed)
+			# Sends and gets back 1 KB ten times in a second; the other one has nobody to talk to.
+			gateway = busy.inspect()['NetworkSettings']['Gateway']
+			talker = self.docker.container(BUSYBOX, 'talker').run(['sh', '-c', f'sleep 1; exec ping -i 0.1 -s 1000 {gateway}'])
+			lonely = self.docker.container(BUSYBOX, 'lonely').run(['sleep', '600'], extraArgs=['--network=none'])
+			monitor.add(busy, ended).add([removed, talker, lonely])
 			self.waitForRows(monitor, 'ended', 1)
 			ended.exec(['touch', '/tmp/go'])
 			self.waitForRows(monitor, 'removed', 3)
 			for each in removed.resources():
 				removed.engineInUse().remove(each)
 			self.waitForRows(monitor, 'busy', 12)
+			self.waitForRows(monitor, 'talker', 12)
 			late.run(['sleep', '600'])
 			self.waitForRows(monitor, 'late', 2)
 			busy.restart(timeout=0)
@@ -69,8 +74,14 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 		self.assertThat('p50 <= p90 <= p99 <= most', **{key: figures['busy'][f'cpu_{key}'] for key in ('p50', 'p90', 'p99')}, most=figures['busy']['cpu_max'])
 		self.assertThat('8e6 < memory < 12e6', memory=figures['holder']['memory_max'])
 
+		for which in ('tx', 'rx'):
+			self.assertThat('p50 < 40000 and 1000 < most', p50=figures['talker'][f'{which}_p50'], most=figures['talker'][f'{which}_max'])
+		self.assertThat('silent', silent=not {'rx_max', 'tx_max'} & set(figures['lonely']))
+		self.assertGrep('run.log', r'monitor talker: network sent p50 *= .*bytes/s')
+		self.assertGrep('run.log', 'monitor lonely: network', contains=False)
+
 		rows = self.rows(self.monitor)
-		self.assertThat('names == expected', names={row['container'] for row in rows}, expected={'busy', 'holder', 'ended', 'removed', 'late'})
+		self.assertThat('names == expected', names={row['container'] for row in rows}, expected={'busy', 'holder', 'ended', 'removed', 'late', 'talker', 'lonely'})
 		self.assertThat('limits == {"33554432"}', limits={row['memory_limit_bytes'] for row in self.rows(self.monitor, 'holder')})
 		self.assertThat('0 < received', received=int(self.rows(self.monitor, 'busy')[-1]['rx_bytes']))
 		# None, or those of what starts it, in the middle of a start.

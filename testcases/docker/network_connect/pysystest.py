@@ -2,6 +2,7 @@ __pysys_title__ = r""" Docker - networks have the addresses that they are given,
 __pysys_purpose__ = r""" """
 
 import ipaddress
+import os
 
 import pysys.basetest
 from pysys.constants import *
@@ -28,6 +29,8 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 		self.assertThat('actual == expected', actual=(self.network.getSubnet(), self.network.getGateway()), expected=(subnet, gateway))
 		self.assertThat('ipv6', ipv6=self.network.inspect()['EnableIPv6'])
 
+		self.checkGateway()
+
 		address = str(ipaddress.ip_network(subnet)[77])
 		asker = self.docker.container(DEBIAN, 'asker', network=self.network).run(['sleep', '600'])
 		returned = self.network.connect(self.foreign, 'store', 'shop', address=address)
@@ -48,6 +51,13 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 		self.assertThat('resources == []', resources=same.resources())
 		same.connect(self.foreign)
 		asker.exec(['python3', '-c', RESOLVE, 'foreign'])
+
+	def checkGateway(self):
+		"""An engine that is given a subnet does not tell of the gateway: it is where containers leave."""
+		part, rest = divmod(os.getpid(), 250)
+		network = self.docker.network('open', subnet=f'10.{100 + part % 100}.{rest}.0/24')
+		self.docker.container(BUSYBOX, 'leaver', network=network).run(['ip', 'route'], foreground=True)
+		self.assertGrep('docker_run_leaver.out', f'^default via {network.getGateway()} ')
 
 	def startedBy(self, *arguments):
 		DockerHelper._executeDockerCommand(self, list(arguments))

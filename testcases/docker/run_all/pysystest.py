@@ -29,4 +29,7 @@ class PySysTest(pysys_orch.docker.DockerTestHelper, pysys.basetest.BaseTest):
 		DockerContainer.runAll(jobs, 'echo done', ['--read-only'], foreground=True, concurrency=2)
 		states = {each.getState() for each in jobs}
 		self.assertThat('states == {"exited"}', states=states)
+		more = [self.docker.container(image, f'more{number}') for number in range(2)]
+		self.docker.runAll(more, ['echo', 'by place'], ['--read-only'], True)
+		self.assertGrep('docker_run_more1.out', '^by place$')
 		self.assertThat('none == []', none=DockerContainer.runAll([]))

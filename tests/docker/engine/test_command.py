@@ -248,6 +248,29 @@ def test_last_words_say_what_went_wrong(output: str, words: str) -> None:
     assert last_words(output) == words
 
 
+FULL = """\
+dd: error writing '/data/file': No space left on device
+17+0 records in
+16+0 records out
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (FULL, FULL.strip().replace("\n", " ; ")),
+        (f"trying\n\n{FULL}", FULL.strip().replace("\n", " ; ")),
+        ("one\n", "one"),
+        ("", ""),
+        (f"{'x' * 300}\ntwo\nthree", "two ; three"),
+        (f"one\n{'x' * 301}", f"{'x' * 299}…"),
+    ],
+)
+def test_last_words_may_be_several_lines(output: str, words: str) -> None:
+    """The last one counts most: of those before it there are as many as fit."""
+    assert last_words(output, 3) == words
+
+
 @given(st.text())
 def test_last_words_are_one_line_of_what_was_said(output: str) -> None:
     """Whatever a program prints, an outcome's reason stays readable."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pysys_orch.docker.engine.networks import (
+    gateway_of,
     local_subnet,
     network_options,
     volume_options,
@@ -59,6 +60,31 @@ def test_addresses_that_are_none_are_refused(given: dict[str, Any], words: str) 
     """The message says what it has to be."""
     with pytest.raises(ValueError, match=words):
         network_options("n", **given)
+
+
+@pytest.mark.parametrize(
+    ("found", "gateway"),
+    [
+        ({"Driver": "bridge"}, "10.20.0.1"),
+        ({"Driver": "bridge", "Internal": True}, ""),
+        ({"Driver": "macvlan"}, ""),
+        ({"Driver": "overlay"}, ""),
+    ],
+)
+def test_a_gateway_that_nobody_tells_is_the_first_address(
+    found: dict[str, Any], gateway: str
+) -> None:
+    """It is the host's on a bridge, unless that is kept from the host."""
+    pools = [{"Subnet": "10.20.0.0/24"}, {"Subnet": "fd00:1::/64"}]
+    assert gateway_of({**found, "IPAM": {"Config": pools}}) == gateway
+    told = [{"Subnet": "10.20.0.0/24", "Gateway": "10.20.0.7/24"}]
+    assert gateway_of({**found, "IPAM": {"Config": told}}) == "10.20.0.7"
+
+
+def test_a_network_without_addresses_has_no_gateway() -> None:
+    """As that of the host."""
+    assert gateway_of({"Driver": "bridge", "IPAM": {"Config": None}}) == ""
+    assert gateway_of({"Driver": "host"}) == ""
 
 
 @given(st.text(), st.text())

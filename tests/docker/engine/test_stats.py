@@ -15,6 +15,7 @@ from pysys_orch.docker.engine.stats import (
     Spread,
     cpu_percent,
     next_tick,
+    rates,
     read_sample,
 )
 
@@ -125,6 +126,28 @@ def test_after_a_restart_its_count_may_have_grown_beyond_what_it_was() -> None:
         assert cpu_percent(before, after, breaks=[started]) == pytest.approx(50)
 
 
+def test_io_is_told_per_second() -> None:
+    """By the engine's clock, whatever the monitor's interval was to be."""
+    before = sample(OF_VERSION_2)
+    later = (before.at + timedelta(seconds=0.25)).isoformat()
+    networks = {"eth0": {"rx_bytes": 1391, "tx_bytes": 8}}
+    after = sample(OF_VERSION_1, read=later, networks=networks)
+    found = rates(before, after)
+    assert found == pytest.approx({"rx": 100, "tx": 0, "read": 0, "write": 0})
+
+
+def test_what_shrinks_has_no_rate() -> None:
+    """A network that was left takes its counters with it."""
+    before = sample(OF_VERSION_2)
+    later = (before.at + timedelta(seconds=1)).isoformat()
+    networks = {"eth0": {"rx_bytes": 366, "tx_bytes": 10}}
+    after = sample(OF_VERSION_2, read=later, networks=networks)
+    assert rates(before, after) == pytest.approx({"tx": 2, "read": 0, "write": 0})
+    assert rates(None, after) == {}
+    usage = {"cpu_usage": {"total_usage": 5}}
+    assert rates(before, sample(OF_VERSION_2, read=later, cpu_stats=usage)) == {}
+
+
 @given(
     st.integers(0, 10**6),
     st.floats(0, 10**6),
@@ -142,7 +165,7 @@ def test_a_late_sample_never_shifts_the_later_ones(
     assert after == tick + 1 or skipped < elapsed or math.isclose(skipped, elapsed)
 
 
-@given(st.lists(st.floats(0, 2**40), min_size=1))
+@given(st.lists(st.just(0.0) | st.floats(0, 2**40), min_size=1))
 def test_percentiles_are_exact_to_one_per_cent(values: list[float]) -> None:
     """They are values that there were, or very near, and the maximum is one."""
     spread = Spread()
@@ -154,6 +177,14 @@ def test_percentiles_are_exact_to_one_per_cent(values: list[float]) -> None:
         rank = max(1, int(len(values) * percent / 100 + 0.5))
         exact = sorted(values)[rank - 1]
         assert found[f"p{percent}"] == pytest.approx(exact, rel=0.01, abs=1)
+
+
+def test_nothing_counts_as_well() -> None:
+    """Who sends once in a minute sends nothing half of the time."""
+    spread = Spread()
+    for value in [0.0] * 8 + [1000.0] + [0.0] * 91:
+        spread.add(value)
+    assert spread.figures() == {"p50": 0, "p90": 0, "p99": 0, "max": 1000}
 
 
 def test_without_a_value_there_are_no_figures() -> None:
