@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.livecheck import page
@@ -35,6 +36,7 @@ from pysys_orch.livecheck.feed import Feed
 from pysys_orch.livecheck.gate import Gate
 from pysys_orch.livecheck.intake import case_of, decoded, signals_of, trigger_of
 from pysys_orch.livecheck.observer import Observer
+from pysys_orch.livecheck.refusals import Refusals
 from pysys_orch.livecheck.views import CaseView
 from pysys_orch.livecheck.wire import iso_of
 
@@ -59,6 +61,10 @@ _STOP_WITHIN = 2.0
 _BODY_WITHIN = 10.0
 _IDLE_WITHIN = 75.0
 _USER = "livecheck"
+_PATHS = (
+    "POST /signal, POST /trigger, GET /cases, GET /cases/NAME, GET /metrics, "
+    "GET /events and GET /"
+)
 _PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = {**_PLAIN, "Content-Type": "application/json"}
 _CHALLENGE = {"WWW-Authenticate": f'Basic realm="{_USER}", charset="UTF-8"'}
@@ -86,6 +92,7 @@ class Receiver:
         port: The port, once it was started.
         token: What lets in.
         observer: What it knows of the cases.
+        refusals: What it refused.
     """
 
     def __init__(
@@ -107,6 +114,7 @@ class Receiver:
         self.port = port
         self.token = secrets.token_urlsafe(24) if token is None else token
         self.observer = Observer(app)
+        self.refusals = Refusals(app.name, secret=self.token)
         self._app = app
         self._host = host
         self._wanted = port
@@ -253,7 +261,9 @@ class Receiver:
     async def _serve(self, plug: socket.socket, *, needs_token: bool) -> None:
         access = Access(token=self.token, needs_token=needs_token)
         gate = Gate(name=self._app.name)
-        server = web.Application(client_max_size=self._max_body)
+        server = web.Application(
+            client_max_size=self._max_body, middlewares=[_astray(self.refusals)]
+        )
         for method, path, handler in (
             ("POST", "/signal", self._signal),
             ("POST", "/trigger", self._trigger),
@@ -265,7 +275,9 @@ class Receiver:
         ):
             # A page may be linked to, and what others cannot read may be asked for.
             is_passive = method == "GET" and path != "/events"
-            guarded = _guarded(handler, access, gate, is_passive=is_passive)
+            guarded = _guarded(
+                handler, access, gate, self.refusals, is_passive=is_passive
+            )
             server.router.add_route(method, path, guarded)
             if is_passive:
                 server.router.add_route("HEAD", path, guarded)
@@ -295,6 +307,8 @@ class Receiver:
             pass
         except web.RequestPayloadError:
             raise Refused(400, "the body is damaged") from None
+        except ConnectionError:
+            raise Refused(400, "the client left before the body was there") from None
         except TimeoutError:
             why = f"the body was not there within {_BODY_WITHIN:g} s"
             raise Refused(408, why) from None
@@ -303,7 +317,12 @@ class Receiver:
 
 
 def _guarded(
-    handler: _Handler, access: Access, gate: Gate, *, is_passive: bool
+    handler: _Handler,
+    access: Access,
+    gate: Gate,
+    refusals: Refusals,
+    *,
+    is_passive: bool,
 ) -> _Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         gate.note_request(request.protocol)
@@ -311,7 +330,7 @@ def _guarded(
             access.check(request.headers, is_passive=is_passive)
             return await handler(request)
         except Refused as failure:
-            return _text(failure.status, str(failure))
+            return _refusal(refusals, request, failure.status, str(failure))
         except ConnectionError:
             # The client has gone.
             raise
@@ -323,6 +342,35 @@ def _guarded(
             return _text(500, "this failed here, and not through you: see the log")
 
     return guarded
+
+
+def _astray(refusals: Refusals) -> Middleware:
+    """Return what answers those who ask for what there is not."""
+
+    @web.middleware
+    async def astray(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return _refusal(refusals, request, 404, f"there is only {_PATHS}")
+        except web.HTTPMethodNotAllowed as failure:
+            allow = ", ".join(sorted(failure.allowed_methods))
+            words = f"this takes {allow}, not {request.method}"
+            answer = _refusal(refusals, request, 405, words)
+            answer.headers["Allow"] = allow
+            return answer
+
+    return astray
+
+
+def _refusal(
+    refusals: Refusals, request: web.Request, status: int, why: str
+) -> web.Response:
+    # What is wrong on this side is logged where it is found.
+    if status < 500:
+        asked = f"{request.method} {request.rel_url.raw_path}"
+        refusals.note(asked, request.remote, status, why)
+    return _text(status, why)
 
 
 def _text(status: int, words: str) -> web.Response:

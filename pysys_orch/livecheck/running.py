@@ -425,6 +425,7 @@ class RunningLiveCheck:
             condition=case.condition,
             why="" if trouble is None else trouble.why,
             evidence="" if file is None else f"{self._folder.name}/{file.name}",
+            refused=self.receiver.refusals.count,
         )
 
     def _name(self, case: CaseLike) -> str:

@@ -112,3 +112,29 @@ for token, expected in ((live.token, 200), ("wrong", 401)):
     )
     said = shop.run()
     assert shop.outcome()[0] == "PASSED", said
+
+
+def test_who_never_ran_is_told_of_requests_that_were_refused(tmp_path: Path) -> None:
+    """A misspelt case is found in the log of the test, not in that of the client."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        self.live = live = self.startLiveCheck(cases=[Checkout])
+        try:
+            post(live.url, "/trigger", {"case": "Chekout"})
+        except urllib.error.HTTPError as failure:
+            assert failure.code == 404
+        """
+    )
+    said = shop.run()
+    assert shop.outcome() == (
+        "FAILED",
+        (
+            "Checkout: never ran: no test was triggered, but 1 request was refused: "
+            "see the log"
+        ),
+    ), said
+    assert (
+        "POST /trigger from 127.0.0.1: 404, there is no case 'Chekout', did you mean "
+        "Checkout?"
+    ) in said
