@@ -14,6 +14,7 @@ Whoever sends something wrong gets a 4xx with a line of text, and nothing has ch
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import secrets
@@ -68,6 +69,12 @@ _PATHS = (
 _PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = {**_PLAIN, "Content-Type": "application/json"}
 _CHALLENGE = {"WWW-Authenticate": f'Basic realm="{_USER}", charset="UTF-8"'}
+
+_OWN_ADDRESS = "name an address of this machine (`ip address` lists them)"
+_ADVICE = {
+    errno.EADDRINUSE: "name another port, or 0 for one that is free",
+    errno.EACCES: "name another port, or 0 for one that is free",
+}
 
 
 class Receiver:
@@ -203,6 +210,15 @@ class Receiver:
                 plug = await _listening(host, self.port)
             except ConfigError:
                 plug = await _listening(host, 0)
+            if ip_address(plug.getsockname()[0].partition("%")[0]).is_unspecified:
+                plug.close()
+                message = (
+                    f"cannot listen at {host!r}, which is all addresses of this "
+                    "machine, and none for others to use: name the one that they "
+                    "reach, as that of a network's gateway, which urlFor(network) "
+                    "finds out"
+                )
+                raise ConfigError(message)
             await self._serve(plug, needs_token=True)
             self._ports[host] = plug.getsockname()[1]
         return self.url_at(host)
@@ -420,6 +436,8 @@ async def _listening(host: str, port: int) -> socket.socket:
         if plug is not None:
             plug.close()
         words = getattr(failure, "strerror", None) or failure
-        message = f"cannot listen at {_bracketed(host)}:{port}: {words}"
+        place = f"{_bracketed(host)}:{port}" if port else host
+        advice = _ADVICE.get(getattr(failure, "errno", None), _OWN_ADDRESS)
+        message = f"cannot listen at {place}: {words}: {advice}"
         raise ConfigError(message) from None
     return plug

@@ -145,7 +145,11 @@ def test_what_blocks_the_loop_is_named_and_left_alone(tmp_path: Path) -> None:
         ),
         (
             "self.startLiveCheck(cases=[Says]).urlAt('192.0.2.1')",
-            "cannot listen at 192.0.2.1:",
+            "cannot listen at 192.0.2.1: Cannot assign requested address: name an ad",
+        ),
+        (
+            "self.startLiveCheck(cases=[Says]).urlAt('0.0.0.0')",
+            "name the one that they reach, as that of a network's gateway",
         ),
         (
             (

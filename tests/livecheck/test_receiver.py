@@ -579,11 +579,15 @@ def test_an_address_that_cannot_be_is_an_error_that_names_it() -> None:
         app = LiveCheck()
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
-            words = f"cannot listen at 127.0.0.1:{port}: Address already in use"
+            words = f"at 127.0.0.1:{port}: Address already in use: name another port"
             with pytest.raises(ConfigError, match=words):
                 await Receiver(app, port=port).start()
-        with pytest.raises(ConfigError, match=r"listen at 198\.51\.100\.7:0"):
+        with pytest.raises(
+            ConfigError,
+            match=r"listen at 198\.51\.100\.7: .*: name an address of this machine",
+        ) as no:
             await Receiver(app, host="198.51.100.7").start()
+        assert ":0" not in str(no.value)
         with pytest.raises(ConfigError, match=r"cannot listen at no\.such\.host"):
             await Receiver(app, host="no.such.host.invalid").start()
         with pytest.raises(ConfigError, match=r"cannot listen at no\.\.host"):
@@ -592,6 +596,18 @@ def test_an_address_that_cannot_be_is_an_error_that_names_it() -> None:
             await Receiver(app).listen_on("127.0.0.2")
 
     asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0"])
+def test_all_addresses_are_none_to_listen_at_beside_the_first(host: str) -> None:
+    """A URL with it leads nowhere, and more could reach it than are meant to."""
+
+    async def scene(site: Site) -> None:
+        with pytest.raises(ConfigError, match=f"'{host}', which is all addresses"):
+            await site.receiver.listen_on(host)
+        assert (await site.post("/signal", signal("a")))[0] == 200
+
+    serve(scene)
 
 
 @pytest.mark.parametrize(
