@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pysys.constants
 from pysys.basetest import BaseTest
@@ -19,13 +19,17 @@ from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.receiver import Receiver
+from pysys_orch.livecheck.records import retention_of
 from pysys_orch.livecheck.results import report_result
 from pysys_orch.livecheck.running import LOOPBACK, RunningLiveCheck
 from pysys_orch.livecheck.store import Store
 from pysys_orch.livecheck.thresholds import thresholds_of
 from pysys_orch.livecheck.verdict import RANKS, Judgement, Result, Seen, judge
+from pysys_orch.settings import setting
 
 log = logging.getLogger("pysys.orch.livecheck")
+
+T = TypeVar("T", str, int, float)
 
 _FOLDER = "livecheck"
 _REPORTED = ("p50", "p99", "max")
@@ -64,7 +68,9 @@ class LiveCheckFront:
                 new one that is called as the test.
             state: Where it is remembered how the cases are, for the next run to go on:
                 the path of a file or the URL of a database; ``""`` is nowhere. By
-                default what the property ``livecheckState`` of the project says.
+                default what the property ``livecheckState`` of the project says, or
+                ``-XlivecheckState=...``. How much is kept there,
+                ``livecheckRetentionReports`` and ``livecheckRetentionDays`` say.
             token: What everybody has to know who sends something; by default a new one
                 that processes of this machine need not know.
             port: Where it receives signals, on the loopback interface; by default one
@@ -200,7 +206,7 @@ class LiveCheckFront:
         else:
             place = state
             if place is None:
-                place = owner.project.getProperty("livecheckState", "")
+                place = self._setting("livecheckState", "")
             # Each live check of a test has a memory of its own.
             number = f" {self._count + 1}" if self._count else ""
             name = str(options.get("name", f"{owner.descriptor.id}{number}"))
@@ -209,7 +215,11 @@ class LiveCheckFront:
                 file = place
                 if "://" not in place:
                     file = str(Path(owner.project.testRootDir, place))
-                store = Store.at(file, name, clock=clock)
+                retention = retention_of(
+                    reports=self._setting("livecheckRetentionReports", 100),
+                    days=self._setting("livecheckRetentionDays", 30.0),
+                )
+                store = Store.at(file, name, clock=clock, retention=retention)
             try:
                 made = LiveCheck(**{"name": name, "store": store, **options})
             except TypeError as failure:
@@ -218,6 +228,10 @@ class LiveCheckFront:
             message = "send_reports=False leaves nothing to judge a live check by"
             raise ConfigError(message)
         return store, made
+
+    def _setting(self, name: str, default: T) -> T:
+        owner = self._owner
+        return setting(name, default, owner.project, owner.runner)
 
     def _has_result(self, live: RunningLiveCheck, judgement: Judgement) -> bool:
         """Report the result of a case on its own; return whether that is possible."""

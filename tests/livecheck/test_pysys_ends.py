@@ -218,6 +218,55 @@ def test_the_state_goes_on_where_the_last_run_ended(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "live.db").exists()
 
 
+def test_an_argument_says_where_the_state_is_and_how_much_of_it_stays(
+    tmp_path: Path,
+) -> None:
+    """It counts more than the property of the project."""
+    state = '<property name="livecheckState" value="live.db"/>'
+    shop = Shop(tmp_path, properties=state)
+    shop.test(
+        """
+        self.live = self.startLiveCheck(cases=[Says])
+        self.say(self.live, "PASS", "PASS", "PASS")
+        """
+    )
+    said = shop.run("-XlivecheckState=other.db", "-XlivecheckRetentionReports=2")
+    assert shop.outcome()[0] == "PASSED", said
+    assert not (tmp_path / "live.db").exists()
+    store = Store.at(str(tmp_path / "other.db"), "shop", clock=SystemClock())
+    kept = store.load("Says")
+    store.close()
+    assert kept is not None
+    assert [made.test.id for _, made in kept.reports if made.test] == ["t2", "t3"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        (
+            "livecheckState",
+            "livecheckState needs a value, as in -XlivecheckState=VALUE",
+        ),
+        (
+            "livecheckRetentionReports=0",
+            "livecheckRetentionReports has to be at least 1",
+        ),
+        ("livecheckRetentionReports=x", "livecheckRetentionReports cannot be read: "),
+        ("livecheckRetentionDays=-1", "livecheckRetentionDays has to be more than 0"),
+    ],
+)
+def test_arguments_that_make_no_sense_block_the_test(
+    tmp_path: Path, argument: str, words: str
+) -> None:
+    """They are not passed over."""
+    state = '<property name="livecheckState" value="live.db"/>'
+    shop = Shop(tmp_path, properties=state)
+    shop.test("self.startLiveCheck(cases=[Says])", "pass")
+    said = shop.run(f"-X{argument}")
+    outcome, reason = shop.outcome()
+    assert (outcome, words in reason) == ("BLOCKED", True), said
+
+
 def test_a_state_that_cannot_be_read_blocks_the_test(tmp_path: Path) -> None:
     """And stays as it is."""
     state = '<property name="livecheckState" value="live.db"/>'
