@@ -112,8 +112,9 @@ class Receiver:
         max_body: int = 65_536,
         max_streams: int = 32,
     ) -> None:
-        if not 0 <= port <= 65_535:
-            message = f"port has to be from 0 to 65535, got {port}"
+        given: object = port
+        if type(given) is not int or not 0 <= given <= 65_535:
+            message = f"port has to be a whole number from 0 to 65535, got {port!r}"
             raise ConfigError(message)
         if token is not None and not _can_be_token(token):
             message = "token has to be a text of printable ASCII without blanks"
@@ -408,7 +409,9 @@ def _metrics_of(views: Sequence[CaseView]) -> web.Response:
     return web.Response(body=metrics_text(views), headers=headers)
 
 
-def _can_be_token(token: str) -> bool:
+def _can_be_token(token: object) -> bool:
+    if not isinstance(token, str):
+        return False
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 

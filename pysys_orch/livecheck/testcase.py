@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -85,8 +86,9 @@ class LiveCheckFront:
         """
         owner = self._owner
         try:
+            _require_options(options)
             store, made = self._made(app, state, options)
-            for each in cases:
+            for each in _listed(cases):
                 made.add_case(each)
             if not made.cases:
                 message = "a live check needs cases: startLiveCheck(cases=[...])"
@@ -220,10 +222,7 @@ class LiveCheckFront:
                     days=self._setting("livecheckRetentionDays", 30.0),
                 )
                 store = Store.at(file, name, clock=clock, retention=retention)
-            try:
-                made = LiveCheck(**{"name": name, "store": store, **options})
-            except TypeError as failure:
-                raise ConfigError(str(failure)) from None
+            made = LiveCheck(**{"name": name, "store": store, **options})
         if not made.send_reports:
             message = "send_reports=False leaves nothing to judge a live check by"
             raise ConfigError(message)
@@ -273,6 +272,35 @@ class LiveCheckFront:
 
 
 _GOOD = frozenset({Result.PASSED, Result.SKIPPED})
+
+
+def _require_options(given: Iterable[str]) -> None:
+    """Refuse keywords that `startLiveCheck` does not know.
+
+    Raises:
+        ConfigError: With the nearest that there is.
+    """
+    own = signature(LiveCheckFront.startLiveCheck).parameters.keys()
+    known = {*signature(LiveCheck).parameters, *own} - {"self", "options"}
+    for each in given:
+        if each not in known:
+            hint = nearest(each, sorted(known))
+            message = f"startLiveCheck has no option {each!r}{hint}"
+            raise ConfigError(message)
+
+
+def _listed(cases: object) -> list[Any]:
+    """Return the classes of cases that are given.
+
+    Raises:
+        ConfigError: It is not a list of anything.
+    """
+    if isinstance(cases, str | type) or not isinstance(cases, Iterable):
+        shown = cases.__qualname__ if isinstance(cases, type) else repr(cases)
+        example = shown if isinstance(cases, type) else "Checkout"
+        message = f"cases has to be a list of classes, as [{example}], got {shown}"
+        raise ConfigError(message)
+    return list(cases)
 
 
 def _require_known(unused: Iterable[str], names: Iterable[str]) -> None:

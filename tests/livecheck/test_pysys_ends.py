@@ -118,7 +118,23 @@ def test_what_blocks_the_loop_is_named_and_left_alone(tmp_path: Path) -> None:
         ("self.startLiveCheck()", "a live check needs cases"),
         (
             "self.startLiveCheck(cases=[Says], concurency=1)",
-            "unexpected keyword argument 'concurency'",
+            "startLiveCheck has no option 'concurency', did you mean concurrency?",
+        ),
+        (
+            "self.startLiveCheck(casess=[Says])",
+            "startLiveCheck has no option 'casess', did you mean cases?",
+        ),
+        (
+            "self.startLiveCheck(cases=Says)",
+            "cases has to be a list of classes, as [Says], got Says",
+        ),
+        (
+            "self.startLiveCheck(cases=7)",
+            "cases has to be a list of classes, as [Checkout], got 7",
+        ),
+        (
+            "self.startLiveCheck(cases=[Says], port='80a')",
+            "port has to be a whole number from 0 to 65535, got '80a'",
         ),
         (
             "self.startLiveCheck(cases=[Says], send_reports=False)",

@@ -612,7 +612,10 @@ def test_all_addresses_are_none_to_listen_at_beside_the_first(host: str) -> None
 
 @pytest.mark.parametrize(
     "options",
-    [{"port": -1}, {"port": 65_536}, {"token": ""}, {"token": "a b"}, {"token": "ä"}],
+    [
+        *({"port": -1}, {"port": 65_536}, {"port": "80a"}, {"port": True}),
+        *({"token": ""}, {"token": "a b"}, {"token": "ä"}, {"token": 7}),
+    ],
 )
 def test_options_that_make_no_sense_are_errors(options: dict[str, Any]) -> None:
     """Before anything listens."""
