@@ -440,7 +440,7 @@ async def _listening(host: str, port: int) -> socket.socket:
             plug.close()
         words = getattr(failure, "strerror", None) or failure
         place = f"{_bracketed(host)}:{port}" if port else host
-        advice = _ADVICE.get(getattr(failure, "errno", None), _OWN_ADDRESS)
+        advice = _ADVICE.get(getattr(failure, "errno", None) or 0, _OWN_ADDRESS)
         message = f"cannot listen at {place}: {words}: {advice}"
         raise ConfigError(message) from None
     return plug
