@@ -18,6 +18,7 @@ from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, OrchError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck
+from pysys_orch.livecheck.calls import call_record
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.receiver import Receiver
 from pysys_orch.livecheck.records import retention_of
@@ -183,7 +184,7 @@ class LiveCheckFront:
             words = f"{len(told)} cases have results of their own"
             words += f", {len(bad)} of them not passed" if bad else ""
             outcome = getattr(pysys.constants, worst or Result.PASSED)
-            owner.addOutcome(outcome, words)
+            owner.addOutcome(outcome, words, callRecord=call_record())
         if is_first:
             good = {each.case for each in judgements if each.result in _GOOD}
             for seen in every:
@@ -267,7 +268,7 @@ class LiveCheckFront:
                     )
 
     def _block(self, failure: Exception) -> NoReturn:
-        self._owner.abort(BLOCKED, str(failure))
+        self._owner.abort(BLOCKED, str(failure), callRecord=call_record())
         raise AssertionError(failure)  # to abort does not return
 
 
@@ -317,11 +318,11 @@ def _require_known(unused: Iterable[str], names: Iterable[str]) -> None:
 
 
 def _record(live: RunningLiveCheck, judgement: Judgement) -> list[str] | None:
-    """Return the line of the evidence that a judgement is about, as PySys says it."""
-    file = live.evidence_of(judgement.case)
+    """Return the line of the evidence that a judgement is about, and of the test."""
+    file, called = live.evidence_of(judgement.case), call_record()
     if file is None or judgement.line is None:
-        return None
-    return [f"{file}:{judgement.line}"]
+        return called
+    return [f"{file}:{judgement.line}", *(called or ())]
 
 
 class LiveCheckTestHelper:

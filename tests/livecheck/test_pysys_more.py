@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from tests.livecheck.shop import Shop
+import pytest
+
+from tests.livecheck.shop import VALIDATE, Shop
 
 SAYS = "self.live = self.startLiveCheck(cases=[Says])\nself.say(self.live, {})"
 
@@ -138,3 +141,31 @@ def test_who_never_ran_is_told_of_requests_that_were_refused(tmp_path: Path) -> 
         "POST /trigger from 127.0.0.1: 404, there is no case 'Chekout', did you mean "
         "Checkout?"
     ) in said
+
+
+@pytest.mark.parametrize(
+    ("execute", "validate"),
+    [
+        ("self.live = self.startLiveCheck(cases=[Says])", VALIDATE),
+        ("self.startLiveCheck(cases=[])", "pass"),
+        ("self.startLiveCheck(cases=[Says]).urlAt('192.0.2.1')", "pass"),
+        ("self.startLiveCheck(cases=[Says]).waitForCount(Says, timeout=0.01)", "pass"),
+    ],
+)
+def test_an_outcome_is_located_where_the_test_asked_for_it(
+    tmp_path: Path, execute: str, validate: str
+) -> None:
+    """And not in here."""
+    shop = Shop(tmp_path)
+    shop.test(execute, validate)
+    said = shop.run()
+    assert shop.outcome()[0] != "PASSED"
+    assert re.search(r" \[\S+/shop/pysystest\.py:\d+\]\n", said), said
+
+
+def test_what_an_outcome_is_about_comes_before_who_asked_for_it(tmp_path: Path) -> None:
+    """The line of the evidence, and then that of the test."""
+    shop = Shop(tmp_path)
+    shop.test(SAYS.format('"FAIL"'))
+    said = shop.run()
+    assert re.search(r" failed \[Says\.jsonl:1, pysystest\.py:\d+\]\n", said), said
