@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,6 +36,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
 
     Upper and lower case are the same here.
     """
+    import difflib
+
     known = {each.lower(): each for each in candidates}
     for near in difflib.get_close_matches(word.lower(), known, 1):
         return f", did you mean {known[near]}?"

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from pysys_orch.errors import ConfigError
 
@@ -220,3 +220,29 @@ def take_variable(name: str) -> str | None:
     A secret that is left there is printed, and given to every process of every test.
     """
     return os.environ.pop(name, None)
+
+
+T = TypeVar("T", str, int, float)
+
+
+def setting(name: str, default: T, project: Project, arguments: Arguments) -> T:
+    """Return a project property, or the ``-X`` argument that counts more.
+
+    Args:
+        name: Its name.
+        default: What it is if nobody says; its type is that of what is returned.
+        project: Whose property it is.
+        arguments: Whose argument it is.
+
+    Raises:
+        ConfigError: It has another type, or an argument has no value.
+    """
+    try:
+        value = arguments.getXArg(name, project.getProperty(name, default))
+    except Exception as failure:
+        message = f"{name} cannot be read: {failure}"
+        raise ConfigError(message) from failure
+    if isinstance(value, bool):
+        message = f"{name} needs a value, as in -X{name}=VALUE"
+        raise ConfigError(message)
+    return cast("T", value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from pysys_orch.errors import ConfigError, StateError
 _PATIENCE = 30.0
 
 _TRIES = 5
+
+_SCHEME = re.compile(r"[a-z][a-z0-9_]*(\+[a-z][a-z0-9_]*)?", re.ASCII)
 
 _OWN = sa.MetaData()
 _VERSIONS = sa.Table(
@@ -86,11 +89,10 @@ class State:
                 options["poolclass"] = sa.pool.StaticPool
                 options["connect_args"]["check_same_thread"] = False
             self._engine = sa.create_engine(made, **options)
-        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as failure:
-            # The URL itself may have a password in it.
+        except (sa.exc.ArgumentError, ImportError, ValueError) as failure:
             message = (
                 f"the database URL of the {name} state makes no sense: "
-                f"{type(failure).__name__}: it looks like "
+                f"{_wrong(place, failure)}: it looks like "
                 "postgresql+psycopg://user:password@host/name, and its driver has to "
                 "be installed"
             )
@@ -186,6 +188,18 @@ class State:
             advice = ": move it out of the way, and what it knew is found out again"
         message = f"the {self._name} state in {self} cannot be used: {words}{advice}"
         return StateError(message)
+
+
+def _wrong(place: str, failure: Exception) -> str:
+    """Return what is wrong with a URL, without what may be a password in it."""
+    scheme = place.partition("://")[0]
+    if not _SCHEME.fullmatch(scheme):
+        return "it does not begin with the kind of a database"
+    if isinstance(failure, sa.exc.NoSuchModuleError):
+        return f"{scheme}://[...] is no kind of database that is known"
+    if isinstance(failure, ImportError):
+        return f"the driver of {scheme}://[...] is not installed"
+    return f"what follows {scheme}:// cannot be read"
 
 
 def _let_us_begin(connection: Any, _record: object) -> None:  # noqa: ANN401 -- a driver's

@@ -253,12 +253,24 @@ def test_a_connection_that_was_cut_is_made_again(database: str) -> None:
     other.close()
 
 
-def test_a_url_that_makes_no_sense_is_refused_without_its_password() -> None:
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nosuch://me:hunter2@host/name", "nosuch://[...] is no kind of database"),
+        ("mysql+pymysql://me:hunter2@h/n", "mysql+pymysql://[...] is not installed"),
+        ("postgresql://me:hunter2@host:port/n", "what follows postgresql:// cannot be"),
+        ("me:hunter2@host://name", "it does not begin with the kind of a database"),
+    ],
+)
+def test_a_url_that_makes_no_sense_is_refused_without_its_password(
+    url: str, words: str
+) -> None:
     """It may be misspelt anywhere."""
     with pytest.raises(
         ConfigError, match="URL of the test state makes no sense"
     ) as odd:
-        opened("nosuch://me:hunter2@host/name")
+        opened(url)
+    assert words in str(odd.value)
     assert "hunter2" not in str(odd.value)
 
 

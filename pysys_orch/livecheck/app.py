@@ -20,6 +20,7 @@ from pysys_orch.livecheck.crew import Crew
 from pysys_orch.livecheck.durations import Duration, seconds_of
 from pysys_orch.livecheck.exceptions import MessageError
 from pysys_orch.livecheck.health import Health
+from pysys_orch.livecheck.hooks import CaseHooks
 from pysys_orch.livecheck.host import Memory
 from pysys_orch.livecheck.models import SignalEvent, TestExecution, TestReport
 from pysys_orch.livecheck.options import Options
@@ -169,6 +170,9 @@ class LiveCheck:
                 "name, by name=..."
             )
             raise ConfigError(message)
+        if type(made).run is CaseHooks.run:
+            words = "%s defines no run(): each of its tests will be an ERROR"
+            log.warning(words, type(made).__qualname__)
         self.cases[made.name] = made
         if self._is_started:
             if self._is_known(made):

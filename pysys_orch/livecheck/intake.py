@@ -115,8 +115,9 @@ def case_of(name: str, cases: Mapping[str, Case]) -> Case:
 def _signal_of(said: object, cases: Mapping[str, Case]) -> SignalEvent:
     kind = "signal"
     try:
-        event = SignalEvent.from_json(said)
+        # Who misspells one lacks another: it is the first that helps.
         _check_fields(mapping_of(said, kind), _SIGNAL_FIELDS, kind)
+        event = SignalEvent.from_json(said)
         key = _key_of(event.key, "key", kind)
     except MessageError as failure:
         raise Refused(400, str(failure)) from None

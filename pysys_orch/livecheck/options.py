@@ -6,7 +6,6 @@ place counts, and None there says nothing.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -132,6 +131,8 @@ def _check_names(owner: str, names: Iterable[str]) -> None:
 
 def _warn_of_near_misses(cls: type) -> None:
     """Warn of attributes that are nearly options, and so do nothing."""
+    import difflib
+
     for name, value in vars(cls).items():
         is_own = name.startswith("_") or callable(value) or isinstance(value, Signal)
         if is_own or name in _KINDS or hasattr(cls.__base__, name):

@@ -14,6 +14,7 @@ Whoever sends something wrong gets a 4xx with a line of text, and nothing has ch
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import secrets
@@ -25,6 +26,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
 from pysys_orch.errors import ConfigError
 from pysys_orch.livecheck import page
@@ -35,6 +37,7 @@ from pysys_orch.livecheck.feed import Feed
 from pysys_orch.livecheck.gate import Gate
 from pysys_orch.livecheck.intake import case_of, decoded, signals_of, trigger_of
 from pysys_orch.livecheck.observer import Observer
+from pysys_orch.livecheck.refusals import Refusals
 from pysys_orch.livecheck.views import CaseView
 from pysys_orch.livecheck.wire import iso_of
 
@@ -59,9 +62,19 @@ _STOP_WITHIN = 2.0
 _BODY_WITHIN = 10.0
 _IDLE_WITHIN = 75.0
 _USER = "livecheck"
+_PATHS = (
+    "POST /signal, POST /trigger, GET /cases, GET /cases/NAME, GET /metrics, "
+    "GET /events and GET /"
+)
 _PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = {**_PLAIN, "Content-Type": "application/json"}
 _CHALLENGE = {"WWW-Authenticate": f'Basic realm="{_USER}", charset="UTF-8"'}
+
+_OWN_ADDRESS = "name an address of this machine (`ip address` lists them)"
+_ADVICE = {
+    errno.EADDRINUSE: "name another port, or 0 for one that is free",
+    errno.EACCES: "name another port, or 0 for one that is free",
+}
 
 
 class Receiver:
@@ -86,6 +99,7 @@ class Receiver:
         port: The port, once it was started.
         token: What lets in.
         observer: What it knows of the cases.
+        refusals: What it refused.
     """
 
     def __init__(
@@ -98,8 +112,9 @@ class Receiver:
         max_body: int = 65_536,
         max_streams: int = 32,
     ) -> None:
-        if not 0 <= port <= 65_535:
-            message = f"port has to be from 0 to 65535, got {port}"
+        given: object = port
+        if type(given) is not int or not 0 <= given <= 65_535:
+            message = f"port has to be a whole number from 0 to 65535, got {port!r}"
             raise ConfigError(message)
         if token is not None and not _can_be_token(token):
             message = "token has to be a text of printable ASCII without blanks"
@@ -107,6 +122,7 @@ class Receiver:
         self.port = port
         self.token = secrets.token_urlsafe(24) if token is None else token
         self.observer = Observer(app)
+        self.refusals = Refusals(app.name, secret=self.token)
         self._app = app
         self._host = host
         self._wanted = port
@@ -195,6 +211,15 @@ class Receiver:
                 plug = await _listening(host, self.port)
             except ConfigError:
                 plug = await _listening(host, 0)
+            if ip_address(plug.getsockname()[0].partition("%")[0]).is_unspecified:
+                plug.close()
+                message = (
+                    f"cannot listen at {host!r}, which is all addresses of this "
+                    "machine, and none for others to use: name the one that they "
+                    "reach, as that of a network's gateway, which urlFor(network) "
+                    "finds out"
+                )
+                raise ConfigError(message)
             await self._serve(plug, needs_token=True)
             self._ports[host] = plug.getsockname()[1]
         return self.url_at(host)
@@ -253,7 +278,9 @@ class Receiver:
     async def _serve(self, plug: socket.socket, *, needs_token: bool) -> None:
         access = Access(token=self.token, needs_token=needs_token)
         gate = Gate(name=self._app.name)
-        server = web.Application(client_max_size=self._max_body)
+        server = web.Application(
+            client_max_size=self._max_body, middlewares=[_astray(self.refusals)]
+        )
         for method, path, handler in (
             ("POST", "/signal", self._signal),
             ("POST", "/trigger", self._trigger),
@@ -265,7 +292,9 @@ class Receiver:
         ):
             # A page may be linked to, and what others cannot read may be asked for.
             is_passive = method == "GET" and path != "/events"
-            guarded = _guarded(handler, access, gate, is_passive=is_passive)
+            guarded = _guarded(
+                handler, access, gate, self.refusals, is_passive=is_passive
+            )
             server.router.add_route(method, path, guarded)
             if is_passive:
                 server.router.add_route("HEAD", path, guarded)
@@ -295,6 +324,8 @@ class Receiver:
             pass
         except web.RequestPayloadError:
             raise Refused(400, "the body is damaged") from None
+        except ConnectionError:
+            raise Refused(400, "the client left before the body was there") from None
         except TimeoutError:
             why = f"the body was not there within {_BODY_WITHIN:g} s"
             raise Refused(408, why) from None
@@ -303,7 +334,12 @@ class Receiver:
 
 
 def _guarded(
-    handler: _Handler, access: Access, gate: Gate, *, is_passive: bool
+    handler: _Handler,
+    access: Access,
+    gate: Gate,
+    refusals: Refusals,
+    *,
+    is_passive: bool,
 ) -> _Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         gate.note_request(request.protocol)
@@ -311,7 +347,7 @@ def _guarded(
             access.check(request.headers, is_passive=is_passive)
             return await handler(request)
         except Refused as failure:
-            return _text(failure.status, str(failure))
+            return _refusal(refusals, request, failure.status, str(failure))
         except ConnectionError:
             # The client has gone.
             raise
@@ -323,6 +359,35 @@ def _guarded(
             return _text(500, "this failed here, and not through you: see the log")
 
     return guarded
+
+
+def _astray(refusals: Refusals) -> Middleware:
+    """Return what answers those who ask for what there is not."""
+
+    @web.middleware
+    async def astray(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return _refusal(refusals, request, 404, f"there is only {_PATHS}")
+        except web.HTTPMethodNotAllowed as failure:
+            allow = ", ".join(sorted(failure.allowed_methods))
+            words = f"this takes {allow}, not {request.method}"
+            answer = _refusal(refusals, request, 405, words)
+            answer.headers["Allow"] = allow
+            return answer
+
+    return astray
+
+
+def _refusal(
+    refusals: Refusals, request: web.Request, status: int, why: str
+) -> web.Response:
+    # What is wrong on this side is logged where it is found.
+    if status < 500:
+        asked = f"{request.method} {request.rel_url.raw_path}"
+        refusals.note(asked, request.remote, status, why)
+    return _text(status, why)
 
 
 def _text(status: int, words: str) -> web.Response:
@@ -344,7 +409,9 @@ def _metrics_of(views: Sequence[CaseView]) -> web.Response:
     return web.Response(body=metrics_text(views), headers=headers)
 
 
-def _can_be_token(token: str) -> bool:
+def _can_be_token(token: object) -> bool:
+    if not isinstance(token, str):
+        return False
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
@@ -372,6 +439,8 @@ async def _listening(host: str, port: int) -> socket.socket:
         if plug is not None:
             plug.close()
         words = getattr(failure, "strerror", None) or failure
-        message = f"cannot listen at {_bracketed(host)}:{port}: {words}"
+        place = f"{_bracketed(host)}:{port}" if port else host
+        advice = _ADVICE.get(getattr(failure, "errno", None) or 0, _OWN_ADDRESS)
+        message = f"cannot listen at {place}: {words}: {advice}"
         raise ConfigError(message) from None
     return plug

@@ -52,6 +52,9 @@ _SPARE = 4
 # Databases limit how many values a statement has.
 _TOGETHER = 100
 
+# A hundred years.
+_MAX_DAYS = 36_500
+
 #: What a case measures, by name: seconds, oldest first.
 Histories = Mapping[str, Iterable[float]]
 
@@ -88,6 +91,28 @@ class Retention:
         if self.age <= timedelta(0):
             message = f"retention: age has to be more than 0, got {self.age}"
             raise ConfigError(message)
+
+
+def retention_of(*, reports: int, days: float) -> Retention:
+    """Return what is kept, as a project says it.
+
+    Args:
+        reports: As of `Retention`.
+        days: Its age.
+
+    Raises:
+        ConfigError: A value makes no sense.
+    """
+    if not 0 < days <= _MAX_DAYS:
+        message = (
+            f"livecheckRetentionDays has to be more than 0 and at most {_MAX_DAYS}, "
+            f"got {days:g}"
+        )
+        raise ConfigError(message)
+    if reports < 1:
+        message = f"livecheckRetentionReports has to be at least 1, got {reports}"
+        raise ConfigError(message)
+    return Retention(reports=reports, age=timedelta(days=days))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from pysys_orch.errors import ConfigError, OrchError, StateError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck, name_of
 from pysys_orch.livecheck.bus import Topic
+from pysys_orch.livecheck.calls import call_record
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.evidence import Evidence
 from pysys_orch.livecheck.hosting import Hosting
@@ -168,7 +169,7 @@ class RunningLiveCheck:
         try:
             address = address_for(name)
         except OrchError as failure:
-            self._owner.abort(BLOCKED, str(failure))
+            self._owner.abort(BLOCKED, str(failure), callRecord=call_record())
             raise
         return self.urlAt(address, hasToken=hasToken)
 
@@ -188,7 +189,7 @@ class RunningLiveCheck:
         try:
             self.call(self.receiver.listen_on(address))
         except OrchError as failure:
-            self._owner.abort(BLOCKED, str(failure))
+            self._owner.abort(BLOCKED, str(failure), callRecord=call_record())
             raise
 
         return self.receiver.url_at(address, has_token=hasToken)
@@ -425,6 +426,7 @@ class RunningLiveCheck:
             condition=case.condition,
             why="" if trouble is None else trouble.why,
             evidence="" if file is None else f"{self._folder.name}/{file.name}",
+            refused=self.receiver.refusals.count,
         )
 
     def _name(self, case: CaseLike) -> str:
@@ -474,7 +476,9 @@ class RunningLiveCheck:
     def _say(self, outcome: Any, words: str, abort: bool | None = False) -> None:
         if abort is None:
             abort = bool(self._owner.defaultAbortOnError)
-        self._owner.addOutcome(outcome, words, abortOnError=abort)
+        self._owner.addOutcome(
+            outcome, words, abortOnError=abort, callRecord=call_record()
+        )
 
     def _end_thread(self) -> None:
         owner = self._owner

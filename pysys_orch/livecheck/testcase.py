@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pysys.constants
 from pysys.basetest import BaseTest
@@ -17,15 +18,20 @@ from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, OrchError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck
+from pysys_orch.livecheck.calls import call_record
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.receiver import Receiver
+from pysys_orch.livecheck.records import retention_of
 from pysys_orch.livecheck.results import report_result
 from pysys_orch.livecheck.running import LOOPBACK, RunningLiveCheck
 from pysys_orch.livecheck.store import Store
 from pysys_orch.livecheck.thresholds import thresholds_of
 from pysys_orch.livecheck.verdict import RANKS, Judgement, Result, Seen, judge
+from pysys_orch.settings import setting
 
 log = logging.getLogger("pysys.orch.livecheck")
+
+T = TypeVar("T", str, int, float)
 
 _FOLDER = "livecheck"
 _REPORTED = ("p50", "p99", "max")
@@ -64,7 +70,9 @@ class LiveCheckFront:
                 new one that is called as the test.
             state: Where it is remembered how the cases are, for the next run to go on:
                 the path of a file or the URL of a database; ``""`` is nowhere. By
-                default what the property ``livecheckState`` of the project says.
+                default what the property ``livecheckState`` of the project says, or
+                ``-XlivecheckState=...``. How much is kept there,
+                ``livecheckRetentionReports`` and ``livecheckRetentionDays`` say.
             token: What everybody has to know who sends something; by default a new one
                 that processes of this machine need not know.
             port: Where it receives signals, on the loopback interface; by default one
@@ -79,8 +87,9 @@ class LiveCheckFront:
         """
         owner = self._owner
         try:
+            _require_options(options)
             store, made = self._made(app, state, options)
-            for each in cases:
+            for each in _listed(cases):
                 made.add_case(each)
             if not made.cases:
                 message = "a live check needs cases: startLiveCheck(cases=[...])"
@@ -175,7 +184,7 @@ class LiveCheckFront:
             words = f"{len(told)} cases have results of their own"
             words += f", {len(bad)} of them not passed" if bad else ""
             outcome = getattr(pysys.constants, worst or Result.PASSED)
-            owner.addOutcome(outcome, words)
+            owner.addOutcome(outcome, words, callRecord=call_record())
         if is_first:
             good = {each.case for each in judgements if each.result in _GOOD}
             for seen in every:
@@ -200,7 +209,7 @@ class LiveCheckFront:
         else:
             place = state
             if place is None:
-                place = owner.project.getProperty("livecheckState", "")
+                place = self._setting("livecheckState", "")
             # Each live check of a test has a memory of its own.
             number = f" {self._count + 1}" if self._count else ""
             name = str(options.get("name", f"{owner.descriptor.id}{number}"))
@@ -209,15 +218,20 @@ class LiveCheckFront:
                 file = place
                 if "://" not in place:
                     file = str(Path(owner.project.testRootDir, place))
-                store = Store.at(file, name, clock=clock)
-            try:
-                made = LiveCheck(**{"name": name, "store": store, **options})
-            except TypeError as failure:
-                raise ConfigError(str(failure)) from None
+                retention = retention_of(
+                    reports=self._setting("livecheckRetentionReports", 100),
+                    days=self._setting("livecheckRetentionDays", 30.0),
+                )
+                store = Store.at(file, name, clock=clock, retention=retention)
+            made = LiveCheck(**{"name": name, "store": store, **options})
         if not made.send_reports:
             message = "send_reports=False leaves nothing to judge a live check by"
             raise ConfigError(message)
         return store, made
+
+    def _setting(self, name: str, default: T) -> T:
+        owner = self._owner
+        return setting(name, default, owner.project, owner.runner)
 
     def _has_result(self, live: RunningLiveCheck, judgement: Judgement) -> bool:
         """Report the result of a case on its own; return whether that is possible."""
@@ -254,11 +268,40 @@ class LiveCheckFront:
                     )
 
     def _block(self, failure: Exception) -> NoReturn:
-        self._owner.abort(BLOCKED, str(failure))
+        self._owner.abort(BLOCKED, str(failure), callRecord=call_record())
         raise AssertionError(failure)  # to abort does not return
 
 
 _GOOD = frozenset({Result.PASSED, Result.SKIPPED})
+
+
+def _require_options(given: Iterable[str]) -> None:
+    """Refuse keywords that `startLiveCheck` does not know.
+
+    Raises:
+        ConfigError: With the nearest that there is.
+    """
+    own = signature(LiveCheckFront.startLiveCheck).parameters.keys()
+    known = {*signature(LiveCheck).parameters, *own} - {"self", "options"}
+    for each in given:
+        if each not in known:
+            hint = nearest(each, sorted(known))
+            message = f"startLiveCheck has no option {each!r}{hint}"
+            raise ConfigError(message)
+
+
+def _listed(cases: object) -> list[Any]:
+    """Return the classes of cases that are given.
+
+    Raises:
+        ConfigError: It is not a list of anything.
+    """
+    if isinstance(cases, str | type) or not isinstance(cases, Iterable):
+        shown = cases.__qualname__ if isinstance(cases, type) else repr(cases)
+        example = shown if isinstance(cases, type) else "Checkout"
+        message = f"cases has to be a list of classes, as [{example}], got {shown}"
+        raise ConfigError(message)
+    return list(cases)
 
 
 def _require_known(unused: Iterable[str], names: Iterable[str]) -> None:
@@ -275,11 +318,11 @@ def _require_known(unused: Iterable[str], names: Iterable[str]) -> None:
 
 
 def _record(live: RunningLiveCheck, judgement: Judgement) -> list[str] | None:
-    """Return the line of the evidence that a judgement is about, as PySys says it."""
-    file = live.evidence_of(judgement.case)
+    """Return the line of the evidence that a judgement is about, and of the test."""
+    file, called = live.evidence_of(judgement.case), call_record()
     if file is None or judgement.line is None:
-        return None
-    return [f"{file}:{judgement.line}"]
+        return called
+    return [f"{file}:{judgement.line}", *(called or ())]
 
 
 class LiveCheckTestHelper:

@@ -40,6 +40,7 @@ class Seen:
         condition: What is wrong with it now.
         why: In what words.
         evidence: Where its reports are, as a reader finds them.
+        refused: How many requests the receiver refused, for whatever case.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Seen:
     condition: Condition
     why: str = ""
     evidence: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,12 @@ def judge(
         return Judgement(name, Result.SKIPPED, words)
     if may_be_unused:
         return Judgement(name, Result.PASSED, f"{name}: never ran, which it need not")
-    return Judgement(name, Result.FAILED, f"{name}: never ran: no test was triggered")
+    words = f"{name}: never ran: no test was triggered"
+    if seen.refused:
+        is_one = seen.refused == 1
+        requests = "1 request was" if is_one else f"{seen.refused:,} requests were"
+        words += f", but {requests} refused: see the log"
+    return Judgement(name, Result.FAILED, words)
 
 
 # Who has a way of their own to tell may not have told it here.

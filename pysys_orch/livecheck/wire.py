@@ -123,7 +123,7 @@ def mapping_of(said: object, kind: str) -> Mapping[str, Any]:
         MessageError: It has none.
     """
     if not isinstance(said, Mapping):
-        message = f"this is no {kind}, which has names and values: {shown(said)}"
+        message = f"this is no {kind}, which has names and values, got {shown(said)}"
         raise MessageError(message)
     return said
 

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from pysys_orch.livecheck import (
 )
 from pysys_orch.livecheck.intake import signals_of
 from pysys_orch.livecheck.thresholds import FIGURES, thresholds_of
+from tests.livecheck.receiving import Site, serve
 from tests.nested import NestedProject
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -76,11 +78,33 @@ def test_all_examples_are_python_or_json() -> None:
     for each in BLOCKS:
         ast.parse(each)
     (event,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
-    (posted,) = re.findall(r"--post-data '(.*?)'", TEXT)
     app = LiveCheck()
     app.add_case(Checkout)
-    for said in (event, posted):
-        assert signals_of(json.loads(said), app.cases)
+    assert signals_of(json.loads(event), app.cases)
+
+
+def test_what_a_container_posts_is_a_test_that_passes() -> None:
+    """With nothing but the three lines of the shell."""
+    posted = re.findall(r"--post-data '(.*?)' \$LIVECHECK_URL(/\w+)", TEXT)
+    module: dict[str, Any] = {"__name__": "example"}
+    exec(compile(FILES["pysystest.py"], "livecheck.md", "exec"), module)
+
+    async def scene(site: Site) -> None:
+        for said, path in posted:
+            assert (await site.post(path, said.encode()))[0] == 200
+        assert await site.app.wait_idle(20)
+        assert [report["state"] for report in site.reports] == ["PASS"]
+
+    assert len(posted) == 3
+    serve(scene, module["Checkout"])
+
+
+def test_the_example_of_the_readme_imports_what_it_uses() -> None:
+    """As far as that is needed to define it."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (block,) = [each for each in blocks if "startLiveCheck" in each]
+    exec(compile(block, "README.md", "exec"), {"__name__": "example"})
 
 
 def test_the_thresholds_are_thresholds() -> None:

@@ -49,6 +49,16 @@ def test_a_signal_is_what_was_sent() -> None:
         (signal("a", signal_name=7), 400, "signal_name of the signal has to be a text"),
         (signal("a", case_name=""), 400, "case_name of the signal has to be a text"),
         (signal("a", vlaue=7), 400, "no 'vlaue', did you mean value?"),
+        (
+            {"case_name": "Order", "signal": "sent", "key": "a"},
+            400,
+            "a signal has no 'signal', did you mean signal_name?",
+        ),
+        (
+            {"case": "Order", "signal": "sent"},
+            400,
+            "no 'case', did you mean case_name?",
+        ),
         (signal("a", case_name="Oder"), 404, "no case 'Oder', did you mean Order?"),
         (
             signal("a", signal_name="sendt"),

@@ -85,11 +85,22 @@ def test_an_attribute_that_is_nearly_an_option_is_warned_of(
         url = "http://service"
         budget_of_the_department = 7
 
+        async def run(self) -> None:
+            pass
+
     LiveCheck().add_case(Own)
     assert [record.message.rpartition("Own.")[2] for record in caplog.records] == [
         "probabilty is no option, did you mean probability?",
         "max_consecutive_failure is no option, did you mean max_consecutive_failures?",
     ]
+
+
+def test_a_case_without_a_test_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """When it is added, before each of its tests is an error; once is enough."""
+    LiveCheck().add_case(Plain)
+    (record,) = caplog.records
+    words = "Plain defines no run(): each of its tests will be an ERROR"
+    assert record.getMessage() == words
 
 
 def test_what_is_made_already_takes_no_options() -> None:

@@ -118,7 +118,23 @@ def test_what_blocks_the_loop_is_named_and_left_alone(tmp_path: Path) -> None:
         ("self.startLiveCheck()", "a live check needs cases"),
         (
             "self.startLiveCheck(cases=[Says], concurency=1)",
-            "unexpected keyword argument 'concurency'",
+            "startLiveCheck has no option 'concurency', did you mean concurrency?",
+        ),
+        (
+            "self.startLiveCheck(casess=[Says])",
+            "startLiveCheck has no option 'casess', did you mean cases?",
+        ),
+        (
+            "self.startLiveCheck(cases=Says)",
+            "cases has to be a list of classes, as [Says], got Says",
+        ),
+        (
+            "self.startLiveCheck(cases=7)",
+            "cases has to be a list of classes, as [Checkout], got 7",
+        ),
+        (
+            "self.startLiveCheck(cases=[Says], port='80a')",
+            "port has to be a whole number from 0 to 65535, got '80a'",
         ),
         (
             "self.startLiveCheck(cases=[Says], send_reports=False)",
@@ -145,7 +161,11 @@ def test_what_blocks_the_loop_is_named_and_left_alone(tmp_path: Path) -> None:
         ),
         (
             "self.startLiveCheck(cases=[Says]).urlAt('192.0.2.1')",
-            "cannot listen at 192.0.2.1:",
+            "cannot listen at 192.0.2.1: Cannot assign requested address: name an ad",
+        ),
+        (
+            "self.startLiveCheck(cases=[Says]).urlAt('0.0.0.0')",
+            "name the one that they reach, as that of a network's gateway",
         ),
         (
             (
@@ -212,6 +232,55 @@ def test_the_state_goes_on_where_the_last_run_ended(tmp_path: Path) -> None:
     assert "1 of 1 tests did not pass (1 FAIL)" in reason
     assert "failing as a whole: Failed after 3 (max=3)" in reason
     assert (tmp_path / "state" / "live.db").exists()
+
+
+def test_an_argument_says_where_the_state_is_and_how_much_of_it_stays(
+    tmp_path: Path,
+) -> None:
+    """It counts more than the property of the project."""
+    state = '<property name="livecheckState" value="live.db"/>'
+    shop = Shop(tmp_path, properties=state)
+    shop.test(
+        """
+        self.live = self.startLiveCheck(cases=[Says])
+        self.say(self.live, "PASS", "PASS", "PASS")
+        """
+    )
+    said = shop.run("-XlivecheckState=other.db", "-XlivecheckRetentionReports=2")
+    assert shop.outcome()[0] == "PASSED", said
+    assert not (tmp_path / "live.db").exists()
+    store = Store.at(str(tmp_path / "other.db"), "shop", clock=SystemClock())
+    kept = store.load("Says")
+    store.close()
+    assert kept is not None
+    assert [made.test.id for _, made in kept.reports if made.test] == ["t2", "t3"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        (
+            "livecheckState",
+            "livecheckState needs a value, as in -XlivecheckState=VALUE",
+        ),
+        (
+            "livecheckRetentionReports=0",
+            "livecheckRetentionReports has to be at least 1",
+        ),
+        ("livecheckRetentionReports=x", "livecheckRetentionReports cannot be read: "),
+        ("livecheckRetentionDays=-1", "livecheckRetentionDays has to be more than 0"),
+    ],
+)
+def test_arguments_that_make_no_sense_block_the_test(
+    tmp_path: Path, argument: str, words: str
+) -> None:
+    """They are not passed over."""
+    state = '<property name="livecheckState" value="live.db"/>'
+    shop = Shop(tmp_path, properties=state)
+    shop.test("self.startLiveCheck(cases=[Says])", "pass")
+    said = shop.run(f"-X{argument}")
+    outcome, reason = shop.outcome()
+    assert (outcome, words in reason) == ("BLOCKED", True), said
 
 
 def test_a_state_that_cannot_be_read_blocks_the_test(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from tests.livecheck.shop import Shop
+import pytest
+
+from tests.livecheck.shop import VALIDATE, Shop
 
 SAYS = "self.live = self.startLiveCheck(cases=[Says])\nself.say(self.live, {})"
 
@@ -112,3 +115,57 @@ for token, expected in ((live.token, 200), ("wrong", 401)):
     )
     said = shop.run()
     assert shop.outcome()[0] == "PASSED", said
+
+
+def test_who_never_ran_is_told_of_requests_that_were_refused(tmp_path: Path) -> None:
+    """A misspelt case is found in the log of the test, not in that of the client."""
+    shop = Shop(tmp_path)
+    shop.test(
+        """
+        self.live = live = self.startLiveCheck(cases=[Checkout])
+        try:
+            post(live.url, "/trigger", {"case": "Chekout"})
+        except urllib.error.HTTPError as failure:
+            assert failure.code == 404
+        """
+    )
+    said = shop.run()
+    assert shop.outcome() == (
+        "FAILED",
+        (
+            "Checkout: never ran: no test was triggered, but 1 request was refused: "
+            "see the log"
+        ),
+    ), said
+    assert (
+        "POST /trigger from 127.0.0.1: 404, there is no case 'Chekout', did you mean "
+        "Checkout?"
+    ) in said
+
+
+@pytest.mark.parametrize(
+    ("execute", "validate"),
+    [
+        ("self.live = self.startLiveCheck(cases=[Says])", VALIDATE),
+        ("self.startLiveCheck(cases=[])", "pass"),
+        ("self.startLiveCheck(cases=[Says]).urlAt('192.0.2.1')", "pass"),
+        ("self.startLiveCheck(cases=[Says]).waitForCount(Says, timeout=0.01)", "pass"),
+    ],
+)
+def test_an_outcome_is_located_where_the_test_asked_for_it(
+    tmp_path: Path, execute: str, validate: str
+) -> None:
+    """And not in here."""
+    shop = Shop(tmp_path)
+    shop.test(execute, validate)
+    said = shop.run()
+    assert shop.outcome()[0] != "PASSED"
+    assert re.search(r" \[\S+/shop/pysystest\.py:\d+\]\n", said), said
+
+
+def test_what_an_outcome_is_about_comes_before_who_asked_for_it(tmp_path: Path) -> None:
+    """The line of the evidence, and then that of the test."""
+    shop = Shop(tmp_path)
+    shop.test(SAYS.format('"FAIL"'))
+    said = shop.run()
+    assert re.search(r" failed \[Says\.jsonl:1, pysystest\.py:\d+\]\n", said), said

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pysys_orch.errors import ConfigError
 from pysys_orch.livecheck import Case, LiveCheck, LocalBus, Signal, State, Topic
 from pysys_orch.livecheck.receiver import Receiver
+from pysys_orch.livecheck.refusals import WHOLE
 from tests.livecheck.receiving import Order, Site, serve, signal
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -115,9 +116,10 @@ def test_what_the_bus_cannot_carry_is_to_be_sent_again() -> None:
         ("POST", "/trigger", b" " * 900_000, 413, "more than 65536 bytes"),
         ("GET", "/cases/Oder", b"", 404, "no case 'Oder', did you mean Order?"),
         ("GET", "/cases/%0d%0aX", b"", 404, "no case '\\r\\nX'"),
-        ("GET", "/nothing", b"", 404, "404: Not Found"),
-        ("GET", "/signal", b"", 405, "405: Method Not Allowed"),
-        ("DELETE", "/cases/Order", b"", 405, "405: Method Not Allowed"),
+        ("GET", "/nothing", b"", 404, "there is only POST /signal, POST /trigger, "),
+        ("POST", "/Trigger", b"", 404, "there is only POST /signal, POST /trigger, "),
+        ("GET", "/signal", b"", 405, "this takes POST, not GET"),
+        ("DELETE", "/cases/Order", b"", 405, "this takes GET, HEAD, not DELETE"),
     ],
 )
 def test_what_is_wrong_gets_a_line_and_changes_nothing(
@@ -137,6 +139,47 @@ def test_what_is_wrong_gets_a_line_and_changes_nothing(
         assert (await site.post("/signal", signal("b")))[0] == 200
 
     serve(scene)
+
+
+def test_each_refusal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Wget of busybox does not show the body of an answer; the log is of this side."""
+
+    async def scene(site: Site) -> None:
+        await site.post("/trigger", {"case": "Oder"})
+        await site.post("/signal", {"secret": "s3cret"})
+        await site.post("/signal", ["s3cret"])
+        await site.post("/signal", signal(["s3cret"]))
+        await site.ask("GET", f"/{site.receiver.token}?token=s3cret")
+        await site.post("/signal", signal("a"))
+        assert site.receiver.refusals.count == 5
+        assert site.receiver.token not in caplog.text
+        assert "s3cret" not in caplog.text
+
+    with caplog.at_level("WARNING", "pysys.orch.livecheck"):
+        serve(scene)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 5
+    assert said[0] == (
+        "shop: POST /trigger from 127.0.0.1: 404, there is no case 'Oder', did you "
+        "mean Order?"
+    )
+    assert said[4].startswith("shop: GET /[...] from 127.0.0.1: 404, there is only ")
+
+
+def test_a_flood_of_refusals_does_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first are logged, then few; all are counted."""
+
+    async def scene(site: Site) -> None:
+        for _ in range(WHOLE + 30):
+            assert (await site.post("/trigger", {"case": "x" * 5000}))[0] == 404
+        assert site.receiver.refusals.count == WHOLE + 30
+
+    with caplog.at_level("WARNING", "pysys.orch.livecheck"):
+        serve(scene)
+    assert len(caplog.records) == WHOLE
+    assert max(len(record.getMessage()) for record in caplog.records) < 1000
 
 
 JUNK = st.binary(max_size=200) | st.recursive(
@@ -238,7 +281,7 @@ def test_what_is_no_http_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
                 heads.append(plug.recv(12))
         with socket.create_connection(address, timeout=10) as plug:
             plug.sendall(
-                b"POST /signal HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+                b"POST /signal HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
             )
         return heads
 
@@ -251,7 +294,11 @@ def test_what_is_no_http_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
         assert (await site.post("/signal", signal("b")))[0] == 200
 
     serve(scene)
-    assert not caplog.records
+    # At most a line without a traceback, of who could have been understood.
+    assert len(caplog.records) <= 1
+    for record in caplog.records:
+        assert record.getMessage().endswith("the client left before the body was there")
+        assert record.exc_info is None
 
 
 def test_a_client_of_http_1_0_and_one_that_waits_to_continue_are_served() -> None:
@@ -532,11 +579,15 @@ def test_an_address_that_cannot_be_is_an_error_that_names_it() -> None:
         app = LiveCheck()
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
-            words = f"cannot listen at 127.0.0.1:{port}: Address already in use"
+            words = f"at 127.0.0.1:{port}: Address already in use: name another port"
             with pytest.raises(ConfigError, match=words):
                 await Receiver(app, port=port).start()
-        with pytest.raises(ConfigError, match=r"listen at 198\.51\.100\.7:0"):
+        with pytest.raises(
+            ConfigError,
+            match=r"listen at 198\.51\.100\.7: .*: name an address of this machine",
+        ) as no:
             await Receiver(app, host="198.51.100.7").start()
+        assert ":0" not in str(no.value)
         with pytest.raises(ConfigError, match=r"cannot listen at no\.such\.host"):
             await Receiver(app, host="no.such.host.invalid").start()
         with pytest.raises(ConfigError, match=r"cannot listen at no\.\.host"):
@@ -547,9 +598,24 @@ def test_an_address_that_cannot_be_is_an_error_that_names_it() -> None:
     asyncio.run(asyncio.wait_for(scene(), 30))
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0"])
+def test_all_addresses_are_none_to_listen_at_beside_the_first(host: str) -> None:
+    """A URL with it leads nowhere, and more could reach it than are meant to."""
+
+    async def scene(site: Site) -> None:
+        with pytest.raises(ConfigError, match=f"'{host}', which is all addresses"):
+            await site.receiver.listen_on(host)
+        assert (await site.post("/signal", signal("a")))[0] == 200
+
+    serve(scene)
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"port": -1}, {"port": 65_536}, {"token": ""}, {"token": "a b"}, {"token": "ä"}],
+    [
+        *({"port": -1}, {"port": 65_536}, {"port": "80a"}, {"port": True}),
+        *({"token": ""}, {"token": "a b"}, {"token": "ä"}, {"token": 7}),
+    ],
 )
 def test_options_that_make_no_sense_are_errors(options: dict[str, Any]) -> None:
     """Before anything listens."""
