@@ -375,7 +375,7 @@ def test_a_disconnected_container_comes_back_as_it_was(
         with faults.disconnect(server):
             assert server.inspect()["NetworkSettings"]["Networks"] == {}
         assert len(server.inspect()["NetworkSettings"]["Networks"]) == 2
-        assert reaches(client, server)
+        eventually(lambda: reaches(client, server), what="the server is reached")
     finally:
         for each in (server, client):
             docker("rm", "--force", each.getName())
@@ -447,7 +447,8 @@ def test_a_squeezed_cpu_is_a_small_share(
     """A loop that is always busy gets what it is left, and more again after."""
     busy = started(parent, "busy", "sh", "-c", "while :; do :; done", options=extra)
     with faults.squeeze(busy, cpus=0.2):
-        assert 0.1 < cpu_share(busy, 2) < 0.22
+        # How much less is a matter of who else wants it.
+        assert 0 < cpu_share(busy, 2) < 0.22
     eventually(lambda: cpu_share(busy, 0.5) > 0.3, what="it is busy again")
     begin = busy.inspect()["HostConfig"]["NanoCpus"]
     assert begin == (1_500_000_000 if extra == ("--cpus=1.5",) else 0)
