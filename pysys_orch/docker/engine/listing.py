@@ -49,7 +49,7 @@ class Listing(Swarming):
                 labels=each.get("Labels") or {},
             )
             for each in self._get("list networks", "/networks")
-            if scope in {"", each["Scope"]}
+            if not scope or each.get("Scope") == scope
         ]
 
     def remove(self, resource: Resource) -> None:
