@@ -21,6 +21,7 @@ GROUND = {
     "errors": set[str](),
     "lazy": set[str](),
     "raising": set[str](),
+    "callers": set[str](),
     "durations": set[str](),
     "limits": {"pysys_orch.inputs"},
     "inputs": {"pysys_orch.errors"},

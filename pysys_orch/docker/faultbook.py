@@ -60,6 +60,7 @@ class FaultBook:
         self._made: list[Entry] = []  # and not started so far
         self._held: list[Entry] = []
         self._isFirst = True
+        self._tellsIdle = False
 
     @classmethod
     def of(cls, parent: Parent) -> FaultBook:
@@ -91,7 +92,9 @@ class FaultBook:
         """Have the parent's cleanup say of a fault if it was never started."""
         with self._lock:
             self._made.append(fault)
-        self._parent.addCleanupFunction(self.tell_idle)
+            isFirst, self._tellsIdle = not self._tellsIdle, True
+        if isFirst:
+            self._parent.addCleanupFunction(self.tell_idle)
 
     def note_started(self, fault: Entry) -> None:
         """Have nothing said of a fault."""
@@ -103,6 +106,7 @@ class FaultBook:
         """Say which faults were never started."""
         with self._lock:
             idle, self._made = self._made, []
+            self._tellsIdle = False
         named = set(map(id, getattr(self._parent, "__dict__", {}).values()))
         for each in idle:
             # An event of an orchestration may have named it, and not fired.

@@ -8,16 +8,15 @@ import logging
 import re
 import shutil
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pysys
 from pysys.constants import BLOCKED, FOREGROUND, TIMEDOUT
 from pysys.process import Process
 
+from pysys_orch.callers import call_record
 from pysys_orch.docker.engine.command import last_words
 from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.ownership import RUN_LABEL, TEST_LABEL
@@ -74,8 +73,6 @@ class Config:
         return cls(manual=True)
 
 
-_PACKAGE = Path(__file__).parents[1]
-_PYSYS = str(Path(pysys.__file__).parent)
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ALLOCATION = threading.Lock()  # PySys counts its file names without one
 _DEFAULT_OUTPUT = Config()
@@ -388,7 +385,7 @@ class Reporting:
             outcome,
             reason,
             abortOnError=self._abortOnError,
-            callRecord=_callRecord(),
+            callRecord=call_record(),
         )
         return True
 
@@ -514,20 +511,6 @@ def _requireSuccess(
             break
     message = f"`{name}` exited with {status}: {said} (see {Path(where).name})"
     raise DockerError(message)
-
-
-def _callRecord() -> list[str] | None:
-    """Return where the test called us, innermost first, as PySys wants to be told."""
-    record = [
-        f"{frame.filename}:{frame.lineno}"
-        for frame in reversed(traceback.extract_stack())
-        if not Path(frame.filename).is_relative_to(_PACKAGE)
-    ]
-    # Beneath the test is only what runs it.
-    depth = next(
-        (at for at, each in enumerate(record) if each.startswith(_PYSYS)), len(record)
-    )
-    return record[:depth] or None
 
 
 def fileText(file: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
 from collections.abc import Iterable
 
 
 def median(found: Iterable[float]) -> float | None:
     """Return the median; None of nothing."""
+    import statistics
+
     numbers = list(found)
     return statistics.median(numbers) if numbers else None
 

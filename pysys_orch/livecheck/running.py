@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from pysys.constants import BLOCKED, TIMEDOUT, TIMEOUTS
 
+from pysys_orch.callers import call_record
 from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, OrchError, StateError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck, name_of
 from pysys_orch.livecheck.bus import Topic
-from pysys_orch.livecheck.calls import call_record
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.evidence import Evidence
 from pysys_orch.livecheck.hosting import Hosting

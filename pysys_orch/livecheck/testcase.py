@@ -14,11 +14,11 @@ from pysys.constants import BLOCKED
 from pysys.perf.api import PerformanceUnit
 from pysys.utils.threadutils import createThreadInitializer
 
+from pysys_orch.callers import call_record
 from pysys_orch.clock import SystemClock
 from pysys_orch.errors import ConfigError, OrchError
 from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck
-from pysys_orch.livecheck.calls import call_record
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.receiver import Receiver
 from pysys_orch.livecheck.records import retention_of
