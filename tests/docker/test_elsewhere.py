@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -82,13 +83,12 @@ def by_context(place: Elsewhere) -> Iterator[Elsewhere]:
         variables.pop("DOCKER_TLS_VERIFY")
         files = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
         said += "".join(f",{key}={certificates}/{file}" for key, file in files.items())
-    configuration = place.folder / "configuration"
+    configuration = Path(tempfile.mkdtemp(prefix="configuration", dir=place.folder))
     variables |= {
         "DOCKER_CONFIG": str(configuration),
         "DOCKER_CONTEXT": "there",
         "DOCKER_HOST": "",
     }
-    (configuration).mkdir(exist_ok=True)
     plugins = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
     if (plugins / "cli-plugins").exists():
         (configuration / "cli-plugins").symlink_to(plugins / "cli-plugins")
