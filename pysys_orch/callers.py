@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 
 
@@ -12,7 +13,8 @@ def call_record() -> list[str] | None:
         ``file:line`` of each place; None if there is none, as in a cleanup.
     """
     record = []
-    for frame, line in traceback.walk_stack(None):
+    # Not from None: how many frames are left out then differs between Pythons.
+    for frame, line in traceback.walk_stack(inspect.currentframe()):
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         # Beneath the test is only what runs it.
         if package == "pysys":
