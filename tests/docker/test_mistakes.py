@@ -171,6 +171,14 @@ def results(project: NestedProject) -> dict[str, Result]:
 
 @pytest.mark.docker
 @pytest.mark.parametrize("name", MISTAKES)
+def test_a_reason_is_located_in_the_test(name: str, project: NestedProject) -> None:
+    """And not where this package or PySys found it out."""
+    located = re.compile(rf" \[\S*/{name}/pysystest\.py:\d+\]$", re.MULTILINE)
+    assert located.search(project.said()), project.said()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("name", MISTAKES)
 def test_a_reason_says_what_is_wrong(name: str, results: dict[str, Result]) -> None:
     """One line names the value, and what it has to be."""
     assert results[name].outcome == "BLOCKED"
