@@ -7,6 +7,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 
+from pysys_orch.docker.engine import amounts
 from pysys_orch.docker.engine import fault as values
 from pysys_orch.docker.engine.fault import Link
 from pysys_orch.docker.engine.mishaps import (
@@ -89,7 +90,7 @@ class DockerFaults:
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
-            grace = values.seconds_of("timeout", timeout)
+            grace = amounts.seconds_of("timeout", timeout)
             if grace < 0:
                 message = f"timeout is 0 s or more, got {timeout!r}"
                 raise ConfigError(message)
@@ -185,10 +186,10 @@ class DockerFaults:
 
         def make(targets: Sequence[Target]) -> Mishap:
             link = Link(
-                delay=values.seconds_of("delay", delay),
-                jitter=values.seconds_of("jitter", jitter),
-                loss=values.number_of("loss", loss, "a number from 0 to 1"),
-                rate=values.bits_of(rate),
+                delay=amounts.seconds_of("delay", delay),
+                jitter=amounts.seconds_of("jitter", jitter),
+                loss=amounts.number_of("loss", loss, "a number from 0 to 1"),
+                rate=amounts.bits_of(rate),
                 seed=seed,
             )
             receivers: Sequence[Target | str] | None = None
@@ -232,8 +233,8 @@ class DockerFaults:
         """
 
         def make(targets: Sequence[Target]) -> Mishap:
-            share = None if cpus is None else values.number_of("cpus", cpus)
-            size = None if memory is None else values.bytes_of("memory", memory)
+            share = None if cpus is None else amounts.number_of("cpus", cpus)
+            size = None if memory is None else amounts.bytes_of("memory", memory)
             return Squeezed(targets[0], cpus=share, memory=size)
 
         return self._fault(make, container)

@@ -14,7 +14,7 @@ from typing import Self
 
 from pysys.perf.api import PerformanceUnit
 
-from pysys_orch.docker.engine.fault import seconds_of
+from pysys_orch.docker.engine.amounts import seconds_of
 from pysys_orch.docker.engine.model import Resource
 from pysys_orch.docker.engine.stats import next_tick
 from pysys_orch.docker.helper import DockerBelonging, fileName, reserveFile

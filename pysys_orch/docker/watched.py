@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pysys_orch.docker.engine import ready
+from pysys_orch.docker.engine.amounts import in_bytes
 from pysys_orch.docker.engine.events import DIE, OOM, START
 from pysys_orch.docker.engine.stats import (
     Sample,
@@ -152,7 +153,7 @@ class Watched:
             return f"{0:>7}  {self._ending or 'never ran while it was watched'}"
         cpu = (figures.get(f"cpu_{each}") for each in _WHICH)
         shown = [f"{'-':>8}" if each is None else f"{each:>8.1f}" for each in cpu]
-        shown += [f"{ready.in_bytes(figures[f'memory_{each}']):>11}" for each in _WHICH]
+        shown += [f"{in_bytes(figures[f'memory_{each}']):>11}" for each in _WHICH]
         lost = f"  {self._lost} samples were not given" if self._lost else ""
         ending = f"  {self._ending}" if self._ending else ""
         return f"{self._memory.count:>7}{''.join(shown)}{ending}{lost}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -21,7 +22,7 @@ from pysys_orch.inputs import nearest
 from pysys_orch.livecheck.app import LiveCheck
 from pysys_orch.livecheck.case import Case
 from pysys_orch.livecheck.receiver import Receiver
-from pysys_orch.livecheck.records import retention_of
+from pysys_orch.livecheck.records import Retention, retention_of
 from pysys_orch.livecheck.results import report_result
 from pysys_orch.livecheck.running import LOOPBACK, RunningLiveCheck
 from pysys_orch.livecheck.store import Store
@@ -218,9 +219,11 @@ class LiveCheckFront:
                 file = place
                 if "://" not in place:
                     file = str(Path(owner.project.testRootDir, place))
+                kept = Retention()
+                days = kept.age / timedelta(days=1)
                 retention = retention_of(
-                    reports=self._setting("livecheckRetentionReports", 100),
-                    days=self._setting("livecheckRetentionDays", 30.0),
+                    reports=self._setting("livecheckRetentionReports", kept.reports),
+                    days=self._setting("livecheckRetentionDays", days),
                 )
                 store = Store.at(file, name, clock=clock, retention=retention)
             made = LiveCheck(**{"name": name, "store": store, **options})

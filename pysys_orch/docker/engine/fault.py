@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pysys_orch.docker.engine.ready import in_bytes
-from pysys_orch.durations import seconds_of_text
+from pysys_orch.docker.engine.amounts import in_bits, in_bytes
 from pysys_orch.errors import ConfigError
 
 Json = dict[str, Any]
@@ -22,8 +19,6 @@ _PERIOD = 100_000  # microseconds, the kernel's own
 _LEAST_QUOTA = 1_000  # microseconds, the kernel's own
 _LEAST_MEMORY = 6 * 2**20  # what engines allow
 _SHORT_ID = 12
-_RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)bit(?:/s|ps)?", re.ASCII | re.IGNORECASE)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)i?b?", re.ASCII | re.IGNORECASE)
 _LONGEST_DELAY = 3600.0
 _SIGNALS = range(1, 65)
 
@@ -148,54 +143,8 @@ class Link:
         if self.loss:
             words.append(f"loss {self.loss:g}")
         if self.rate is not None:
-            words.append(f"rate {_in_bits(self.rate)}")
+            words.append(f"rate {in_bits(self.rate)}")
         return ", ".join(words)
-
-
-def seconds_of(what: str, said: float | str) -> float:
-    """Return a duration in seconds.
-
-    Args:
-        what: What it is, for messages.
-        said: Seconds, or a text such as ``200ms``.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    try:
-        found = seconds_of_text(said) if isinstance(said, str) else float(said)
-    except (ValueError, TypeError):
-        found = math.nan
-    if not math.isfinite(found):
-        message = f"{what} has to be seconds, or a text such as 200ms, got {said!r}"
-        raise ConfigError(message)
-    return found
-
-
-def _in_bits(rate: float) -> str:
-    """Return a rate as people say it: ``1 Mbit/s``."""
-    units = iter(("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))
-    unit = next(units)
-    while rate >= 1000 and (larger := next(units, None)):
-        rate, unit = rate / 1000, larger
-    return f"{rate:g} {unit}"
-
-
-def number_of(what: str, said: object, wanted: str = "a number") -> float:
-    """Return a number.
-
-    Args:
-        what: What it is, for messages.
-        said: The number.
-        wanted: What it has to be, for messages.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if not isinstance(said, int | float) or not math.isfinite(said):
-        message = f"{what} has to be {wanted}, got {said!r}"
-        raise ConfigError(message)
-    return float(said)
 
 
 def signal_of(said: object) -> str:
@@ -213,45 +162,6 @@ def signal_of(said: object) -> str:
         )
         raise ConfigError(message)
     return said
-
-
-def bits_of(said: float | str | None) -> float | None:
-    """Return a rate in bits per second: a number, or a text such as ``1mbit``.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    if said is None:
-        return None
-    return _amount("a rate", said, _RATE, 1000, "bits per second, or 512kbit or 1mbit")
-
-
-def bytes_of(what: str, said: float | str) -> int:
-    """Return a size in bytes.
-
-    Args:
-        what: Of what, for messages.
-        said: Bytes, or a text such as ``64m`` or ``1.5 GiB``.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    wanted = "bytes, or like 64k, 16m, 16 MiB or 1.5g"
-    return math.ceil(_amount(what, said, _SIZE, 1024, wanted))
-
-
-def _amount(
-    what: str, said: object, pattern: re.Pattern[str], step: int, wanted: str
-) -> float:
-    found = math.nan
-    if isinstance(said, int | float):
-        found = float(said)
-    elif isinstance(said, str) and (match := pattern.fullmatch(said.strip())):
-        found = float(match[1]) * step ** " kmg".index(match[2].lower() or " ")
-    if not math.isfinite(found) or found <= 0:
-        message = f"{what} has to be {wanted}, got {said!r}"
-        raise ConfigError(message)
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

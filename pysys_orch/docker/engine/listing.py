@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pysys_orch.docker.engine.asking import Json
 from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
+from pysys_orch.docker.engine.networks import network_found
 from pysys_orch.docker.engine.ownership import CACHE_LABEL, RUN_LABEL, is_cache_tag
 from pysys_orch.docker.engine.swarming import Swarming
 from pysys_orch.errors import NotFoundError, SwarmInactiveError
@@ -43,11 +44,7 @@ class Listing(Swarming):
             scope: How far they span: ``local`` or ``swarm``; all by default.
         """
         return [
-            Found(
-                resource=Resource(kind=Kind.NETWORK, id=each["Id"], name=each["Name"]),
-                created=read_stamp(each["Created"]),
-                labels=each.get("Labels") or {},
-            )
+            network_found(each)
             for each in self._get("list networks", "/networks")
             if not scope or each.get("Scope") == scope
         ]

@@ -7,7 +7,8 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pysys_orch.docker.engine.fault import bytes_of
+from pysys_orch.docker.engine.amounts import bytes_of
+from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
 from pysys_orch.errors import ConfigError
 
 
@@ -60,6 +61,16 @@ def network_options(
     if driver_options:
         options["Options"] = {key: str(text) for key, text in driver_options.items()}
     return options
+
+
+def network_found(listed: Mapping[str, Any]) -> Found:
+    """Return a network of an engine's list as everything that can have an owner."""
+    name = str(listed["Name"])
+    return Found(
+        resource=Resource(kind=Kind.NETWORK, id=str(listed["Id"]), name=name),
+        created=read_stamp(str(listed.get("Created") or "")),
+        labels=listed.get("Labels") or {},
+    )
 
 
 def gateway_of(found: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pysys_orch.docker.engine.model import Found, Kind, Resource, read_stamp
+from pysys_orch.docker.engine.model import Found
+from pysys_orch.docker.engine.networks import network_found
 from pysys_orch.docker.engine.ownership import OWNER_LABEL, Owner, owner_of
 from pysys_orch.errors import DockerError
 
@@ -97,7 +98,7 @@ def told_overlapping(
         for pool in (network.get("IPAM") or {}).get("Config") or ():
             for net in asked:
                 if pool.get("Subnet") and _overlap(net, pool["Subnet"]):
-                    whose = _words_of(_found(network), mine)
+                    whose = _words_of(network_found(network), mine)
                     return (
                         f"the subnet {net} overlaps with {pool['Subnet']} of network "
                         f"{network['Name']}, of {whose}: {advice}"
@@ -177,15 +178,6 @@ class Pools:
     def told_exhausted(self, engine: ApiEngine, pool: Pool) -> str:
         """Return who has the networks that leave no addresses, and what to do."""
         return told_exhausted(pool, engine.networks(scope=pool), self._owner)
-
-
-def _found(network: Mapping[str, Any]) -> Found:
-    name = str(network["Name"])
-    return Found(
-        resource=Resource(kind=Kind.NETWORK, id=str(network["Id"]), name=name),
-        created=read_stamp(str(network.get("Created") or "")),
-        labels=network.get("Labels") or {},
-    )
 
 
 def _overlap(net: ipaddress.IPv4Network | ipaddress.IPv6Network, told: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pysys_orch.clock import Clock
+from pysys_orch.docker.engine.amounts import in_bytes
 from pysys_orch.errors import ContainerGoneError, WaitTimeoutError
 
 T = TypeVar("T")
@@ -120,15 +121,6 @@ def is_supposed_lack(state: Mapping[str, Any]) -> bool:
     """
     is_over = not state.get("Running")
     return is_over and bool(state.get(MEMORY_LIMIT)) and state["ExitCode"] == KILLED
-
-
-def in_bytes(count: float) -> str:
-    """Return a number of bytes as people say it: ``16 MiB``."""
-    units = iter(("bytes", "KiB", "MiB", "GiB"))
-    unit = next(units)
-    while count >= 1024 and (larger := next(units, None)):
-        count, unit = count / 1024, larger
-    return f"{count:.4g} {unit}"
 
 
 def accepts_connections(host: str, port: int, *, direct: bool) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pysys_orch.docker.engine.amounts import bits_of, bytes_of, seconds_of
 from pysys_orch.docker.engine.delaying import Held, Shaper
 from pysys_orch.docker.engine.fault import (
     UNLIMITED_BYTES,
@@ -17,11 +18,8 @@ from pysys_orch.docker.engine.fault import (
     Claim,
     Link,
     Remedy,
-    bits_of,
-    bytes_of,
     endpoint_of,
     plan_squeeze,
-    seconds_of,
 )
 from pysys_orch.docker.engine.rules import (
     Chain,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pysys_orch.docker.engine.amounts import in_bytes
 from pysys_orch.docker.engine.fault import Action, Claim, Json, Squeeze, plan_squeeze
 from pysys_orch.docker.engine.healing import files_of
 from pysys_orch.docker.engine.leftover import find_place
 from pysys_orch.docker.engine.links import cgroup_limits, require_reach
 from pysys_orch.docker.engine.mishaps.mishap import Remedies, Simple, Target
-from pysys_orch.docker.engine.ready import in_bytes
 from pysys_orch.errors import ContainerGoneError, FaultError
 
 
